@@ -1,0 +1,186 @@
+"""The command line. Exit codes: 0 fine, 1 divergences or findings, 2 bad usage or bad input."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from capsule_model import __version__
+from capsule_model.conform.commands import conform as run_conform
+from capsule_model.conform.commands import input_error, known_names
+from capsule_model.locate import specs
+from capsule_model.profiles import BEHAVIOURS, PROFILES, profile_named
+
+__all__ = ["main", "run"]
+
+_PATH = click.Path(path_type=Path)
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code; every error is one line on standard error."""
+    try:
+        outcome = main.main(args=None if arguments is None else list(arguments), standalone_mode=False)
+        return outcome if isinstance(outcome, int) else 0
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        return 2
+    except click.ClickException as error:
+        click.echo(f"capsule-model: {' '.join(error.format_message().split())}", err=True)
+        return 2
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("capsule-model: interrupted", err=True)
+        return 130
+    except BrokenPipeError:
+        # The reader of a pipe went away; a second failure while flushing at exit is of no interest.
+        sys.stdout = None  # type: ignore[assignment]
+        return 1
+    except (FileNotFoundError, PermissionError) as error:
+        click.echo(f"capsule-model: {input_error(error)}", err=True)
+        return 2
+
+
+class _Percent(click.ParamType[float]):
+    name = "percent"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return `value` as a number from 0 to 100."""
+        try:
+            number = float(str(value).removesuffix("%"))
+        except ValueError:
+            number = math.nan
+        if not 0 <= number <= 100:
+            self.fail(f"{value!r} is no percentage; expected a number from 0 to 100", param, ctx)
+        return number
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="capsule-model")
+def main() -> None:
+    """Show, check and prove what PyCapsule does."""
+
+
+@main.command()
+@click.option("--adapter", metavar="CMD", help="Run this adapter (default: ctypes, on this interpreter).")
+@click.option("--profile", metavar="NAME", help="Hold it to this profile (default: what the adapter suggests).")
+@click.option("--vectors", metavar="PATH", type=_PATH, help="A file or a folder of vectors (default: all).")
+@click.option("--json", "json_file", metavar="FILE", type=_PATH, help="Write the report to FILE as JSON.")
+@click.option("--in-process", is_flag=True, help="Run the ctypes adapter here instead of in a process of its own.")
+@click.option("--min-rules", metavar="PERCENT", type=_Percent(), help="Fail if fewer rules are reached.")
+@click.option(
+    "--time-limit",
+    metavar="SECONDS",
+    type=click.FloatRange(0.01, 86400),
+    default=10.0,
+    show_default=True,
+    help="How long one vector may take.",
+)
+def conform(
+    adapter: str | None,
+    profile: str | None,
+    vectors: Path | None,
+    json_file: Path | None,
+    in_process: bool,
+    min_rules: float | None,
+    time_limit: float,
+) -> int:
+    """Hold model, specification and a real implementation against each other."""
+    if adapter is not None and in_process:
+        raise click.UsageError("--adapter and --in-process exclude each other; expected one of them")
+    try:
+        return run_conform(adapter, profile, vectors, json_file, in_process, min_rules, time_limit)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+
+
+@main.command()
+@click.argument("what", metavar="ID|FILE")
+@click.option("--profile", metavar="NAME", help="Run it under this profile (default: that of this interpreter).")
+def explain(what: str, profile: str | None) -> int:
+    """Tell a vector's run in words, step by step."""
+    from capsule_model.conform.explain import explain as run_explain
+
+    try:
+        return run_explain(what, profile, _console())
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+
+
+@main.command()
+@click.option("--fix", is_flag=True, help="Rewrite the generated lines of the chapters.")
+def check(fix: bool) -> int:
+    """Tie rules, code and vectors together; name what is missing."""
+    from capsule_model.conform.check import check as run_check
+
+    return run_check(specs(), fix=fix, console=_console())
+
+
+@main.group()
+def profiles() -> None:
+    """Show what versions and builds do differently."""
+
+
+@profiles.command("list")
+def list_profiles() -> None:
+    """Name all profiles."""
+    for name in PROFILES:
+        click.echo(name)
+
+
+@profiles.command()
+@click.argument("name")
+def show(name: str) -> None:
+    """List the behaviours of a profile."""
+    try:
+        profile = profile_named(name)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    for behaviour in BEHAVIOURS.values():
+        if behaviour.name in profile.behaviours:
+            click.echo(f"{behaviour.name}: {behaviour.sentence} [{behaviour.source}]")
+
+
+@profiles.command()
+@click.argument("left", metavar="A")
+@click.argument("right", metavar="B")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def diff(left: str, right: str, as_json: bool) -> int:
+    """List what two profiles do differently, and the vectors that show it."""
+    from capsule_model.conform.profile_diff import profile_diff
+    from capsule_model.trace.files import load
+
+    try:
+        pair = profile_named(left), profile_named(right)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    loaded = load(specs() / "vectors", known_names())
+    found = profile_diff(*pair, loaded.vectors)
+    if as_json:
+        click.echo(json.dumps(found.as_json(), indent=1))
+    else:
+        for line in found.lines():
+            click.echo(line)
+    for problem in loaded.problems:
+        click.echo(str(problem), err=True)
+    return 2 if loaded.problems else 0
+
+
+@main.command()
+@click.option("--json", "json_file", metavar="FILE", help="Write the figures to FILE as JSON.")
+def bench(json_file: str | None) -> int:
+    """Time every operation on the model and through ctypes."""
+    result: int = import_module("capsule_model.conform.bench").main(json_file)
+    return result
+
+
+def _console() -> Console:
+    return Console(highlight=False)

@@ -1,0 +1,1 @@
+"""Hold model, written specification and an implementation against each other."""

@@ -1,0 +1,177 @@
+"""Read what adapters answer: JSON lines of bounded length and depth, checked before anything looks inside."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from capsule_model.trace.files import MAX_DEPTH, too_deep
+from capsule_model.trace.wording import shown
+
+__all__ = ["MAX_LINE", "Misbehaviour", "Ran", "Refused", "Started", "Unsupported", "parse_line", "ran", "started"]
+
+MAX_LINE = 1024 * 1024
+
+_INDICATORS = ("clear", "set", "unchanged", "replaced", "cleared")
+_UNSEEN = ("return", "error", "indicator", "events")
+
+
+class Misbehaviour(Exception):
+    """An adapter broke the protocol: `outcome` is `errored`, `crashed` or `timed-out`, the text one line."""
+
+    def __init__(self, outcome: str, text: str) -> None:
+        super().__init__(text)
+        self.outcome = outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What an adapter says of itself."""
+
+    implementation: str
+    version: str
+    profile: str | None
+    ops: frozenset[str]
+    features: frozenset[str]
+    absent: Mapping[str, str] = field(default_factory=dict)
+    behaviours: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What an adapter saw of one vector."""
+
+    steps: list[dict[str, Any]]
+    leaks: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Unsupported:
+    """The adapter lacks what the vector needs."""
+
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The adapter found the vector to be wrong."""
+
+    text: str
+    step: str | None
+
+
+def parse_line(line: bytes) -> dict[str, Any]:
+    """Return the object on `line`; raise `Misbehaviour` with what is there instead."""
+    if len(line) > MAX_LINE:
+        raise Misbehaviour("errored", f"answered a line longer than {MAX_LINE} bytes")
+    try:
+        text = line.decode("utf-8")
+    except UnicodeDecodeError:
+        raise Misbehaviour("errored", f"answered noise that is not UTF-8: {_excerpt(line)}") from None
+    if too_deep(text) is not None:
+        raise Misbehaviour("errored", f"answered a line nested deeper than {MAX_DEPTH}")
+    try:
+        answer = json.loads(text)
+    except (ValueError, RecursionError):
+        raise Misbehaviour("errored", f"noise on standard output: {_excerpt(line)}; expected a JSON object") from None
+    if not isinstance(answer, dict):
+        raise Misbehaviour("errored", f"noise on standard output: {_excerpt(line)}; expected a JSON object")
+    return answer
+
+
+def started(answer: Mapping[str, Any]) -> Started:
+    """Read the answer to `start`; raise `Misbehaviour` for a wrong one."""
+    if "error" in answer:
+        raise Misbehaviour("errored", f"refused to start: {shown(answer['error'])}")
+    if answer.get("protocol") != 1:
+        raise Misbehaviour("errored", f"speaks protocol {shown(answer.get('protocol'), 40)}; expected 1")
+    profile, absent = answer.get("profile"), answer.get("absent", {})
+    behaviours = answer.get("behaviours")
+    for key in ("implementation", "version"):
+        _expect(isinstance(answer.get(key), str), key, answer.get(key), "a string")
+    _expect(profile is None or isinstance(profile, str), "profile", profile, "a string or null")
+    _expect(isinstance(absent, dict) and all(isinstance(v, str) for v in absent.values()), "absent", absent, "reasons")
+    for key in ("ops", "features"):
+        _expect(_is_names(answer.get(key)), key, answer.get(key), "a list of strings")
+    _expect(behaviours is None or _is_names(behaviours), "behaviours", behaviours, "a list of strings")
+    return Started(
+        answer["implementation"],
+        answer["version"],
+        profile,
+        frozenset(answer["ops"]),
+        frozenset(answer["features"]),
+        absent,
+        None if behaviours is None else frozenset(behaviours),
+    )
+
+
+def ran(answer: Mapping[str, Any]) -> Ran | Unsupported | Refused:
+    """Read the answer to `run`; raise `Misbehaviour` for a wrong one."""
+    if "unsupported" in answer:
+        return Unsupported(str(answer["unsupported"]))
+    if "error" in answer:
+        step = answer.get("step")
+        return Refused(str(answer["error"]), None if step is None else str(step))
+    leaks = answer.get("leaks")
+    _expect(_is_names(leaks), "leaks", leaks, "a list of tokens")
+    _observations(answer.get("steps"), "steps")
+    return Ran(answer["steps"], answer["leaks"])
+
+
+def _observations(steps: Any, where: str) -> None:
+    _expect(isinstance(steps, list), where, steps, "a list of observations")
+    for index, step in enumerate(steps):
+        here = f"{where}.{index}"
+        _expect(isinstance(step, dict), here, step, "an observation")
+        unknown = step.keys() - {"return", "error", "indicator", "events", "unseen"}
+        _expect(not unknown, here, sorted(unknown), "only return, error, indicator, events, unseen")
+        unseen = step.get("unseen", [])
+        _expect(isinstance(unseen, list) and all(key in _UNSEEN for key in unseen), f"{here}.unseen", unseen, "keys")
+        _expect("error" in step or "error" in unseen, here, step, "the key error")
+        _expect(_is_error(step.get("error")), f"{here}.error", step.get("error"), "null or an exception")
+        if "indicator" not in unseen:
+            indicator = step.get("indicator")
+            _expect(indicator in _INDICATORS, f"{here}.indicator", indicator, f"one of {' '.join(_INDICATORS)}")
+        _events(step.get("events", [] if "events" in unseen else None), f"{here}.events")
+
+
+def _events(events: Any, where: str) -> None:
+    _expect(isinstance(events, list), where, events, "a list of events")
+    for index, event in enumerate(events):
+        here = f"{where}.{index}"
+        _expect(isinstance(event, dict), here, event, "an event")
+        for key in ("before", "after", "unraisable"):
+            _expect(_is_error(event.get(key)), f"{here}.{key}", event.get(key), "null or an exception")
+        if "call" in event:
+            _expect(isinstance(event["call"], str), f"{here}.call", event["call"], "a function's name")
+            _observations(event.get("steps", []), f"{here}.steps")
+        else:
+            _expect("unraisable" in event, here, event, "call or unraisable")
+        unseen = event.get("unseen", [])
+        _expect(isinstance(unseen, list), f"{here}.unseen", unseen, "a list of keys")
+
+
+def _is_error(error: Any) -> bool:
+    if error is None:
+        return True
+    return (
+        isinstance(error, dict)
+        and isinstance(error.get("type"), str)
+        and isinstance(error.get("text", ""), str)
+        and isinstance(error.get("attributes", {}), dict)
+    )
+
+
+def _is_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _expect(truth: bool, where: str, found: Any, expected: str) -> None:
+    if not truth:
+        raise Misbehaviour("errored", f"answered {where} = {shown(found, 80)}; expected {expected}")
+
+
+def _excerpt(line: bytes) -> str:
+    return shown(line[:80].decode("utf-8", "backslashreplace"), 120)

@@ -1,0 +1,101 @@
+"""Read the chapters of the specification: one rule a heading, in the form that specs/README.md gives."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["LEVELS", "RULE_ID", "Rule", "read_rules", "with_vectors"]
+
+LEVELS = ("MUST", "MAY", "UNDEFINED")
+RULE_ID = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*/[a-z0-9-]+")
+
+_HEADING = re.compile(r"^(#{1,6})\s+(.*?)\s*$")
+_FIELD = re.compile(r"^\*\*(Level|Source|Vectors):\*\*\s*(.*)$")
+_CODE = re.compile(r"`([^`]+)`")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule: its id, where it stands, and what the chapter says about it."""
+
+    id: str
+    file: Path
+    line: int
+    level: str
+    source: str
+    sentence: str
+    vectors: tuple[str, ...]
+
+    @property
+    def place(self) -> str:
+        """Return `file:line` of the heading."""
+        return f"{self.file.name}:{self.line}"
+
+
+def read_rules(folder: Path) -> list[Rule]:
+    """Return the rules of all chapters `*.md` in `folder`, in order; a missing field is an empty string."""
+    return [rule for file in sorted(folder.glob("*.md")) for rule in _rules(file, file.read_text("utf-8").splitlines())]
+
+
+def _rules(file: Path, lines: list[str]) -> Iterator[Rule]:
+    for start, end in _sections(lines):
+        fields = {"Level": "", "Source": "", "Vectors": ""}
+        prose: list[str] = []
+        current = ""
+        for line in lines[start + 1 : end]:
+            found = _FIELD.match(line)
+            if found:
+                current = found[1]
+                fields[current] = found[2]
+            elif not line.strip():
+                current = ""
+            elif current:
+                fields[current] += " " + line.strip()
+            else:
+                prose.append(line.strip())
+        identifier = _HEADING.match(lines[start])[2].strip("`")  # type: ignore[index]
+        vectors = tuple(_CODE.findall(fields["Vectors"]))
+        yield Rule(
+            identifier, file, start + 1, fields["Level"].strip(), fields["Source"].strip(), " ".join(prose), vectors
+        )
+
+
+def _sections(lines: list[str]) -> Iterator[tuple[int, int]]:
+    """Yield first and end line of every rule: from its heading to the next heading outside a code block."""
+    fenced = False
+    headings: list[tuple[int, bool]] = []
+    for number, line in enumerate(lines):
+        if line.lstrip().startswith("```"):
+            fenced = not fenced
+        found = None if fenced else _HEADING.match(line)
+        if found:
+            headings.append((number, found[1] == "###" and RULE_ID.fullmatch(found[2].strip("`")) is not None))
+    for position, (number, is_rule) in enumerate(headings):
+        if is_rule:
+            yield number, headings[position + 1][0] if position + 1 < len(headings) else len(lines)
+
+
+def with_vectors(file: Path, showing: Mapping[str, Iterable[str]]) -> str:
+    """Return the text of the chapter `file` with its **Vectors:** lines brought up to date.
+
+    `showing` maps a rule's id to the ids of the vectors that list it.
+    """
+    lines = file.read_text("utf-8").splitlines()
+    for start, end in reversed(list(_sections(lines))):
+        heading = _HEADING.match(lines[start])
+        assert heading is not None
+        ids = sorted(showing.get(heading[2].strip("`"), ()))
+        wanted = "**Vectors:** " + (", ".join(f"`{name}`" for name in ids) if ids else "none")
+        first = next((n for n in range(start, end) if lines[n].startswith("**Vectors:**")), None)
+        if first is None:
+            last = max(n for n in range(start, end) if lines[n].strip())
+            lines[last + 1 : last + 1] = ["", wanted]
+            continue
+        after = first + 1
+        while after < end and lines[after].strip():
+            after += 1
+        lines[first:after] = [wanted]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,120 @@
+"""Put steps and observations into words: calls as C, values by their tokens, errors by type and text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from capsule_model.trace.contract import operations
+from capsule_model.trace.returns import MISSING
+from capsule_model.trace.wording import clean, shown
+
+__all__ = ["argument_text", "call_text", "error_text", "event_text", "step_at", "value_text"]
+
+
+def step_at(vector: Mapping[str, Any], path: str) -> Mapping[str, Any] | None:
+    """Return the step of `vector` at the run-time `path` (`3`, `3/d1.1/0`), or None where it has none."""
+    parts = path.split("/")
+    steps: Any = vector["steps"]
+    if len(parts) > 1:
+        steps = vector.get("functions", {}).get(parts[-2].rpartition(".")[0], {}).get("steps", [])
+    if not parts[-1].isdigit() or int(parts[-1]) >= len(steps):
+        return None
+    found: Mapping[str, Any] = steps[int(parts[-1])]
+    return found
+
+
+def call_text(step: Mapping[str, Any]) -> str:
+    """Return the call that `step` makes, written as C: `c = PyCapsule_New(p1, "mod.attr", d1)`."""
+    name = step["op"]
+    given = step.get("args", {})
+    operation = operations().get(name)
+    order = operation.args if operation else tuple(given)
+    arguments = ", ".join(argument_text(given[arg]) for arg in order if arg in given)
+    bound = f"{step['bind']} = " if "bind" in step else ""
+    return f"{bound}{name}({arguments})"
+
+
+def argument_text(argument: Any) -> str:
+    """Return an argument of a step as it would be written in C."""
+    match argument:
+        case None:
+            return "NULL"
+        case {"cstr": str(text)}:
+            return _quoted(text)
+        case {"hex": str(digits)}:
+            return '"' + "".join(f"\\x{digits[i : i + 2]}" for i in range(0, min(len(digits), 80), 2)) + '"'
+        case {"ref": token, "offset": int(offset)} if offset:
+            return f"{token} {'+' if offset > 0 else '-'} {abs(offset)}"
+        case {"module": name}:
+            return f"sys.modules[{_quoted(name)}]"
+        case {"arg": _}:
+            return "self"
+        case {"object": kind} if kind not in ("None", "PyCapsule_Type"):
+            return f"<{kind}>"
+        case dict():
+            return clean(str(next(iter(argument.values()), "")), 80)
+    return clean(str(argument), 80)
+
+
+def value_text(value: Any, limit: int = 160) -> str:
+    """Return a returned value, or what is expected of one, in words."""
+    if value is MISSING:
+        return "nothing"
+    match value:
+        case None:
+            return "NULL"
+        case str():
+            return clean(value, limit)
+        case {"ref": token, "cstr": str(text)}:
+            return f"{clean(str(token), 80)} {_quoted(text)}"
+        case {"ref": token, "hex": digits}:
+            return f"{clean(str(token), 80)} bytes {clean(str(digits), 80)}"
+        case {"ref": _}:
+            return argument_text(value)
+        case {"ptr": token} | {"function": token}:
+            return clean(str(token), 80)
+        case {"same": inner}:
+            return f"the address {argument_text(inner)}"
+        case {"content": {"cstr": str(text)}}:
+            return f"the text {_quoted(text)}"
+        case {"content": {"hex": digits}}:
+            return f"the bytes {clean(str(digits), 80)}"
+        case {"text": text, **rest} if not rest:
+            return shown(text, limit)
+        case {"absent": True}:
+            return "no such operation"
+    return shown(value, limit)
+
+
+def error_text(error: Any) -> str:
+    """Return an exception, observed or expected, in words."""
+    if error is None:
+        return "no error"
+    if not isinstance(error, Mapping):
+        return value_text(error)
+    words = [clean(str(error.get("type", "an exception")), 80)]
+    if "text" in error:
+        words.append(shown(error["text"], 200))
+    if "code" in error:
+        words.append(f"({clean(str(error['code']), 80)})")
+    if error.get("attributes"):
+        words.append(f"with {shown(error['attributes'], 160)}")
+    return " ".join(words)
+
+
+def event_text(event: Mapping[str, Any]) -> str:
+    """Return an event in words."""
+    if "unraisable" in event:
+        about = event.get("object")
+        tail = "" if about is None else f" about {value_text(about)}"
+        return f"unraisable: {error_text(event['unraisable'])}{tail}"
+    arguments = ", ".join(clean(str(token), 80) for token in event.get("args", ()))
+    if event.get("beyond"):
+        return f"{event['call']} is called beyond its limit and does nothing"
+    count = f", reference count {event['refcnt']}" if "refcnt" in event else ""
+    return f"{clean(str(event['call']), 80)}({arguments}) is called{count}"
+
+
+def _quoted(text: str) -> str:
+    return '"' + clean(text, 80).replace('"', '\\"') + '"'

@@ -1,0 +1,57 @@
+"""One simulated process with all its functions: the face of the model."""
+
+from __future__ import annotations
+
+from capsule_model import attributes, capsule, collector, errors, imports, python_view, runtime
+from capsule_model.process import Process
+from capsule_model.profiles import Profile, profile_named
+
+__all__ = ["Interpreter"]
+
+
+class Interpreter(Process):
+    """Simulate a process that runs one CPython.
+
+    ``profile`` is a profile or its name, such as ``cpython-3.13``. Pointers are integers, NULL is 0. The C
+    functions return what C returns and set the error indicator, ``error``; undefined behaviour raises
+    ``UndefinedBehavior``, and what ends the process of a debug build raises ``Abort``.
+    """
+
+    def __init__(self, profile: Profile | str = "cpython-3.13") -> None:
+        super().__init__(profile_named(profile) if isinstance(profile, str) else profile)
+
+    PyCapsule_New = capsule.PyCapsule_New
+    PyCapsule_CheckExact = capsule.PyCapsule_CheckExact
+    PyCapsule_IsValid = capsule.PyCapsule_IsValid
+    PyCapsule_GetPointer = capsule.PyCapsule_GetPointer
+    PyCapsule_GetName = capsule.PyCapsule_GetName
+    PyCapsule_GetDestructor = capsule.PyCapsule_GetDestructor
+    PyCapsule_GetContext = capsule.PyCapsule_GetContext
+    PyCapsule_SetPointer = capsule.PyCapsule_SetPointer
+    PyCapsule_SetName = capsule.PyCapsule_SetName
+    PyCapsule_SetDestructor = capsule.PyCapsule_SetDestructor
+    PyCapsule_SetContext = capsule.PyCapsule_SetContext
+    _PyCapsule_SetTraverse = capsule._PyCapsule_SetTraverse
+    PyCapsule_Import = imports.PyCapsule_Import
+
+    Py_INCREF = runtime.Py_INCREF
+    Py_DECREF = runtime.Py_DECREF
+    Py_IncRef = runtime.Py_IncRef
+    Py_DecRef = runtime.Py_DecRef
+    Py_REFCNT = runtime.Py_REFCNT
+
+    PyErr_SetString = errors.PyErr_SetString
+    PyErr_Clear = errors.PyErr_Clear
+    PyErr_NoMemory = errors.PyErr_NoMemory
+    PyErr_Occurred = errors.PyErr_Occurred
+    PyErr_WriteUnraisable = runtime.PyErr_WriteUnraisable
+
+    PyObject_GetAttrString = attributes.PyObject_GetAttrString
+    PyObject_SetAttrString = attributes.PyObject_SetAttrString
+    PyObject_Repr = python_view.PyObject_Repr
+    PyObject_Str = python_view.PyObject_Repr
+    PyObject_Hash = python_view.PyObject_Hash
+
+    gc_collect = collector.gc_collect
+    gc_is_tracked = collector.gc_is_tracked
+    gc_get_referents = collector.gc_get_referents

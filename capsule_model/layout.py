@@ -1,0 +1,75 @@
+"""The bytes of a capsule: its struct word for word, as a debugger would show it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from capsule_model.memory import NULL
+from capsule_model.objects import OBJECTS, STRIDE, Capsule
+from capsule_model.undefined import Kind, NotModelled, diagnose
+
+if TYPE_CHECKING:
+    from capsule_model.process import Process
+
+__all__ = ["POKED", "capsule_bytes", "capsule_words", "poke", "read"]
+
+# The fields that a program can reach behind the API's back without wrecking the header.
+POKED = ("pointer", "name", "context", "destructor")
+# What stands in the header words that the model does not follow: the thread that made the object.
+THREAD_ID = 0x7F00_0000_1000
+
+
+def capsule_words(py: Process, op: int) -> dict[str, int]:
+    """Return the words of a capsule's struct by field name, in the order of their offsets.
+
+    The reference count of a free-threaded build stands in the upper half of ``ob_flags``; the word for the
+    shared count is 0 as long as one thread alone has touched the object.
+    """
+    capsule = py.objects[op]
+    if not isinstance(capsule, Capsule):
+        raise NotModelled("the words of an object that is no capsule")
+    # rule: layout/fields-in-order
+    words = {name: getattr(capsule, name, NULL) for name in py.profile.fields}
+    if "free-threaded-header" in py.behaviours:
+        # rule: layout/free-threaded-header
+        words["ob_tid"] = THREAD_ID
+        words["ob_flags"] = _free_threaded_flags(py, capsule)
+    return words
+
+
+def _free_threaded_flags(py: Process, capsule: Capsule) -> int:
+    """Return the word with flags, mutex and GC bits (one byte each at offsets 2, 3) and the owner's count."""
+    order = py.profile.order
+    tracked = int(capsule.is_tracked)
+    raw = bytes([0, 0, 0, tracked]) + capsule.ob_refcnt.to_bytes(4, order)  # type: ignore[arg-type]
+    return int.from_bytes(raw, order)  # type: ignore[arg-type]
+
+
+def capsule_bytes(py: Process, op: int) -> bytes:
+    """Return the struct as the profile's machine stores it, ``basicsize`` bytes."""
+    word, order = py.profile.word, py.profile.order
+    values = capsule_words(py, op).values()
+    return b"".join(value.to_bytes(word, order) for value in values)  # type: ignore[arg-type]
+
+
+def read(py: Process, address: int, size: int) -> bytes:
+    """Return bytes from anywhere: from a block, or from the inside of a capsule."""
+    base = address - (address - OBJECTS) % STRIDE
+    if base not in py.objects and base not in py.objects.dead:
+        return py.memory.read(address, size)
+    offset = address - base
+    raw = capsule_bytes(py, base) if base in py.objects else b""
+    if base in py.objects and offset + size <= len(raw):
+        return raw[offset : offset + size]
+    if base not in py.objects:
+        raise py.objects.complain(base)
+    fact = f"{py.memory.clock} reads {size} bytes, {offset} bytes into a struct of {len(raw)}"
+    raise diagnose(Kind.OUT_OF_BOUNDS, fact, [f"object created at {py.objects[base].born}"], base)
+
+
+def poke(py: Process, op: int, field: str, value: int) -> None:
+    """Write one field of the struct without asking the API."""
+    capsule = py.objects[op]
+    if field not in POKED or not isinstance(capsule, Capsule):
+        raise NotModelled(f"writing the field {field} of that object")
+    setattr(capsule, field, value)

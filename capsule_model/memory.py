@@ -1,0 +1,224 @@
+"""The memory of one simulated process: blocks with addresses, C strings, words.
+
+A pointer is an integer and NULL is 0. Nothing is ever put at an address twice, and between two blocks lies a
+gap, so that every bad access can be told from a good one and traced to the block that it missed.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass, field
+
+from capsule_model.undefined import Kind, UndefinedBehavior, diagnose
+
+__all__ = ["NULL", "Block", "Memory", "Strings"]
+
+NULL = 0
+ALIGNMENT = 16
+GAP = 64
+
+STATIC = 0x0100_0000
+HEAP = {4: 0x1000_0000, 8: 0x5600_0000_0000}
+
+
+@dataclass(slots=True)
+class Block:
+    """One block of memory: ``size`` bytes at ``address``, alive until ``died`` says when it went.
+
+    ``defined`` marks the bytes that were written; None once all are.
+    """
+
+    address: int
+    size: int
+    kind: str
+    born: str
+    data: bytearray
+    defined: bytearray | None
+    writable: bool = True
+    died: str | None = None
+    strings: set[int] = field(default_factory=set)
+
+    def history(self) -> list[str]:
+        """Return when the block was allocated and when it was freed, a line each."""
+        lines = [f"{self.kind} block of {self.size} bytes, allocated at {self.born}"]
+        if self.died is not None:
+            lines.append(f"freed at {self.died}")
+        return lines
+
+
+class Region:
+    """A range of addresses that grows upwards; its blocks never move and never come back."""
+
+    def __init__(self, start: int) -> None:
+        self.start = start
+        self.next = start
+        self.bases: list[int] = []
+        self.blocks: list[Block] = []
+
+    def add(self, size: int, kind: str, born: str, data: bytearray, *, defined: bool, writable: bool) -> Block:
+        """Put a block behind the last one and its gap."""
+        address = self.next
+        self.next = address + size + GAP + (-size % ALIGNMENT)
+        block = Block(address, size, kind, born, data, None if defined else bytearray(size), writable)
+        self.bases.append(address)
+        self.blocks.append(block)
+        return block
+
+    def nearest(self, address: int) -> Block | None:
+        """Return the block that holds the address, or else the one whose gap it lies in."""
+        if not self.start - GAP <= address < self.next or not self.blocks:
+            return None
+        return self.blocks[max(bisect_right(self.bases, address) - 1, 0)]
+
+
+class Strings(dict[int, bytes]):
+    """Map the address of a C string to its bytes, the NUL left out.
+
+    A string is read from memory when it is first asked for, and forgotten when its block is written to or
+    freed; an address that holds no readable string is undefined behaviour.
+    """
+
+    def __init__(self, memory: Memory) -> None:
+        super().__init__()
+        self.memory = memory
+
+    def __missing__(self, address: int) -> bytes:
+        """Read the string, remember it, and return it."""
+        block = self.memory.block_at(address, 1, "reads a C string at")
+        value = self.memory.read_string(block, address)
+        block.strings.add(address)
+        self[address] = value
+        return value
+
+
+class Memory:
+    """The blocks of one process.
+
+    ``word`` is the size of a machine word in bytes, ``order`` its byte order (``little`` or ``big``).
+    ``clock`` is the text that says what step is running; histories quote it.
+    """
+
+    def __init__(self, word: int, order: str) -> None:
+        self.word = word
+        self.order: str = order
+        self.clock = "step 0"
+        self.static = Region(STATIC)
+        self.heap = Region(HEAP[word])
+        self.strings = Strings(self)
+
+    def malloc(self, size: int) -> int:
+        """Allocate ``size`` uninitialised bytes and return their address, aligned to 16."""
+        return self.heap.add(size, "malloc", self.clock, bytearray(size), defined=False, writable=True).address
+
+    def literal(self, value: bytes, *, writable: bool = False) -> int:
+        """Place a C string (NUL appended) in static storage and return its address."""
+        data = bytearray(value + b"\0")
+        return self.static.add(len(data), "static", self.clock, data, defined=True, writable=writable).address
+
+    def reserve(self, size: int, kind: str = "opaque") -> int:
+        """Set aside addresses that nobody may read through, and return the first."""
+        return self.static.add(size, kind, self.clock, bytearray(size), defined=False, writable=False).address
+
+    def free(self, address: int) -> None:
+        """Free a block from ``malloc``; NULL is ignored. Anything else is undefined behaviour."""
+        if address == NULL:
+            # rule: memory/free-null
+            return
+        block = self.heap.nearest(address)
+        if block is None or block.address != address:
+            # rule: memory/invalid-free
+            raise self.complain(Kind.INVALID_FREE, address, "frees", block)
+        if block.died is not None:
+            # rule: memory/double-free
+            raise self.complain(Kind.DOUBLE_FREE, address, "frees", block)
+        # rule: memory/free
+        block.died = self.clock
+        self._forget_strings(block)
+
+    def block_at(self, address: int, size: int, doing: str) -> Block:
+        """Return the live block that holds ``size`` bytes at ``address``, or raise the diagnosis."""
+        if address == NULL:
+            # rule: memory/null-dereference
+            raise self.complain(Kind.NULL_DEREFERENCE, address, doing, None)
+        block = self.nearest(address)
+        if block is None:
+            # rule: memory/wild-pointer
+            raise self.complain(Kind.WILD_POINTER, address, doing, None)
+        if block.died is not None:
+            # rule: memory/use-after-free
+            raise self.complain(Kind.USE_AFTER_FREE, address, doing, block)
+        if not block.address <= address <= block.address + block.size - size:
+            # rule: memory/out-of-bounds
+            raise self.complain(Kind.OUT_OF_BOUNDS, address, doing, block)
+        return block
+
+    def nearest(self, address: int) -> Block | None:
+        """Return the block at or just below the address, dead or alive."""
+        return self.heap.nearest(address) or self.static.nearest(address)
+
+    def read(self, address: int, size: int) -> bytes:
+        """Return ``size`` bytes; each must have been written before."""
+        block = self.block_at(address, size, f"reads {size} bytes at")
+        offset = address - block.address
+        if block.defined is not None and 0 in block.defined[offset : offset + size]:
+            # rule: memory/uninitialised-read
+            raise self.complain(Kind.UNINITIALISED_READ, address, f"reads {size} bytes at", block)
+        # rule: memory/read
+        return bytes(block.data[offset : offset + size])
+
+    def write(self, address: int, value: bytes) -> None:
+        """Write bytes into a block that may be written to."""
+        size = len(value)
+        block = self.block_at(address, size, f"writes {size} bytes at")
+        if not block.writable:
+            # rule: memory/read-only-write
+            raise self.complain(Kind.READ_ONLY_WRITE, address, f"writes {size} bytes at", block)
+        offset = address - block.address
+        # rule: memory/write
+        block.data[offset : offset + size] = value
+        if block.defined is not None:
+            block.defined[offset : offset + size] = b"\1" * size
+        self._forget_strings(block)
+
+    def load_word(self, address: int) -> int:
+        """Return the machine word at an address, which must be aligned to its size."""
+        self._aligned(address, "reads a word at")
+        return int.from_bytes(self.read(address, self.word), self.order)  # type: ignore[arg-type]
+
+    def store_word(self, address: int, value: int) -> None:
+        """Write a machine word to an address, which must be aligned to its size."""
+        self._aligned(address, "writes a word at")
+        self.write(address, value.to_bytes(self.word, self.order))  # type: ignore[arg-type]
+
+    def read_string(self, block: Block, address: int) -> bytes:
+        """Return the bytes from ``address`` to the next NUL in its block."""
+        start = address - block.address
+        end = block.data.find(0, start)
+        stop = block.size if end < 0 else end
+        if block.defined is not None and 0 in block.defined[start : stop + 1]:
+            # rule: memory/uninitialised-string
+            raise self.complain(Kind.UNINITIALISED_READ, address, "reads a C string at", block)
+        if end < 0:
+            # rule: memory/unterminated-string
+            raise self.complain(Kind.OUT_OF_BOUNDS, address, "reads a C string without a NUL at", block)
+        return bytes(block.data[start:end])
+
+    def complain(self, kind: Kind, address: int, doing: str, block: Block | None) -> UndefinedBehavior:
+        """Return the diagnosis of a bad access, with the history of the block that it missed."""
+        fact = f"{self.clock} {doing} {'NULL' if address == NULL else hex(address)}"
+        if block is None:
+            return diagnose(kind, fact, [], address)
+        offset = address - block.address
+        if offset:
+            fact += f", {offset} bytes into" if 0 < offset < block.size else f", {offset} bytes from the start of"
+            fact += f" a block of {block.size}"
+        return diagnose(kind, fact, block.history(), block.address)
+
+    def _aligned(self, address: int, doing: str) -> None:
+        if address % self.word:
+            raise self.complain(Kind.MISALIGNED, address, doing, self.nearest(address))
+
+    def _forget_strings(self, block: Block) -> None:
+        for address in block.strings:
+            self.strings.pop(address, None)
+        block.strings.clear()

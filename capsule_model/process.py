@@ -1,0 +1,142 @@
+"""The state of one simulated process, shared by all functions of the model.
+
+The functions take it as their first argument, ``py``, where C reaches for globals and the thread state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from capsule_model.memory import Memory
+from capsule_model.objects import (
+    IMMORTAL,
+    NONE,
+    TYPE_NAMED,
+    TYPES,
+    Objects,
+    PyCapsule_Type,
+    PyObject,
+    PyType_Type,
+)
+from capsule_model.undefined import Kind, UndefinedBehavior, diagnose
+
+if TYPE_CHECKING:
+    from capsule_model.errors import PyErr
+    from capsule_model.imports import Module
+    from capsule_model.profiles import Profile
+
+__all__ = ["CFunction", "Functions", "Process"]
+
+TEXT = 0x0040_0000
+
+
+@dataclass(frozen=True, slots=True)
+class CFunction:
+    """A C function that has an address: its type (``destructor``, ``traverse``, ``clear``), name and body."""
+
+    type: str
+    name: str
+    call: Callable[..., int | None]
+
+
+class Functions(dict[int, CFunction]):
+    """Map the address of a function to it; calling any other address is undefined behaviour."""
+
+    def __init__(self, memory: Memory) -> None:
+        super().__init__()
+        self.memory = memory
+
+    def typed(self, address: int, type: str) -> CFunction:
+        """Return the function at an address, which must be of the type that the caller will call it as."""
+        function = self.get(address)
+        clock = self.memory.clock
+        if function is None:
+            block = self.memory.nearest(address)
+            fact = f"{clock} calls {address:#x}, which is no function, as a {type}"
+            # rule: function/wild-pointer
+            raise diagnose(Kind.WILD_POINTER, fact, block.history() if block else [], address)
+        if function.type != type:
+            fact = f"{clock} calls {function.name}, a {function.type}, as a {type}"
+            # rule: function/wrong-type
+            raise diagnose(Kind.WRONG_FUNCTION_TYPE, fact, [], address)
+        return function
+
+
+class Process:
+    """One process that runs one interpreter.
+
+    ``error`` is the error indicator of the running thread, None where nothing is pending; ``errors`` holds those
+    of the threads that wait. ``sys_modules`` maps names to objects (owned), ``finder`` says which modules can
+    be imported, ``unraisable`` is called with the exception and the object that ``PyErr_WriteUnraisable`` got.
+    """
+
+    def __init__(self, profile: Profile) -> None:
+        self.profile = profile
+        self.behaviours = profile.behaviours
+        self.memory = Memory(profile.word, profile.order)
+        self.strings = self.memory.strings
+        self.objects = Objects(self.memory)
+        self.functions = Functions(self.memory)
+        self.error: PyErr | None = None
+        self.errors: dict[str, PyErr | None] = {}
+        self.thread = ""
+        self.deallocating: list[int] = []
+        self.tracked: dict[int, None] = {}
+        self.sys_modules: dict[str, int] = {}
+        self.finder: dict[str, Module] = {}
+        self.unraisable: Callable[[PyErr, int], None] = lambda error, obj: None
+        for address, name in TYPES.items():
+            self.objects[address] = PyObject(IMMORTAL, PyType_Type, name=name)
+        self.objects[NONE] = PyObject(IMMORTAL, TYPE_NAMED["NoneType"])
+
+    def function(self, call: Callable[..., int | None], type: str = "destructor", name: str = "") -> int:
+        """Give a Python callable the address of a C function of some type, and return the address.
+
+        A ``destructor`` is called with the capsule's address, a ``clear`` likewise, a ``traverse`` with the
+        capsule's address and the visit function.
+        """
+        address = TEXT + 16 * (len(self.functions) + 1)
+        self.functions[address] = CFunction(type, name or call.__name__, call)
+        return address
+
+    def cstring(self, value: str | bytes) -> int:
+        """Place a C string in storage that is never freed and return its address."""
+        data = value.encode() if isinstance(value, str) else value
+        return self.memory.literal(data)
+
+    def malloc(self, size: int) -> int:
+        """Allocate ``size`` uninitialised bytes and return their address."""
+        return self.memory.malloc(size)
+
+    def free(self, address: int) -> None:
+        """Free what ``malloc`` returned; NULL is ignored."""
+        self.memory.free(address)
+
+    def switch_thread(self, name: str) -> None:
+        """Make another thread the running one: each has an error indicator of its own."""
+        if name != self.thread:
+            # rule: error-indicator/one-per-thread
+            self.errors[self.thread] = self.error
+            self.error = self.errors.pop(name, None)
+            self.thread = name
+
+    def leaks(self) -> list[UndefinedBehavior]:
+        """Return a diagnosis for each capsule and each ``malloc`` block that is still alive, to ask at exit."""
+        found = [
+            diagnose(
+                Kind.LEAK,
+                f"the object at {address:#x} is alive at exit",
+                [f"created at {struct.born}"],
+                address,
+            )
+            for address, struct in self.objects.items()
+            if struct.ob_type == PyCapsule_Type
+        ]
+        found += [
+            diagnose(Kind.LEAK, f"the block at {block.address:#x} is never freed", block.history(), block.address)
+            for block in self.memory.heap.blocks
+            if block.died is None
+        ]
+        return found

@@ -1,0 +1,161 @@
+"""Reference counts, deallocation, and the hook for errors that nobody can receive."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from capsule_model.errors import release
+from capsule_model.memory import NULL
+from capsule_model.objects import Capsule, PyObject
+from capsule_model.undefined import Abort, Kind, diagnose
+
+if TYPE_CHECKING:
+    from capsule_model.errors import PyErr
+    from capsule_model.process import Process
+
+__all__ = [
+    "PyErr_WriteUnraisable",
+    "Py_DECREF",
+    "Py_DecRef",
+    "Py_INCREF",
+    "Py_IncRef",
+    "Py_REFCNT",
+    "capsule_dealloc",
+]
+
+# How often a destructor may re-enter itself before the model takes it to be endless.
+DEPTH = 50
+
+
+def Py_INCREF(py: Process, op: int) -> None:
+    """Take a reference."""
+    # rule: Py_INCREF/adds-one
+    py.objects[op].ob_refcnt += 1
+
+
+def Py_DECREF(py: Process, op: int) -> None:
+    """Give a reference back; the object is deallocated when that was the last one."""
+    struct = py.objects[op]
+    struct.ob_refcnt -= 1
+    if struct.ob_refcnt == 0:
+        # rule: Py_DECREF/last-reference-deallocates
+        _Py_Dealloc(py, op)
+    elif struct.ob_refcnt < 0:
+        if "refcount-checked" in py.behaviours:
+            # rule: Py_DECREF/negative-aborts
+            raise Abort("object has negative ref count")
+        # rule: Py_DECREF/negative
+        fact = f"{py.memory.clock} gives back a reference to {op:#x} that nobody owned"
+        raise diagnose(Kind.NEGATIVE_REFCOUNT, fact, [f"object created at {struct.born}"], op)
+
+
+def Py_IncRef(py: Process, o: int) -> None:
+    """Take a reference; NULL is ignored."""
+    if o != NULL:
+        # rule: Py_IncRef/not-null
+        Py_INCREF(py, o)
+
+
+def Py_DecRef(py: Process, o: int) -> None:
+    """Give a reference back; NULL is ignored."""
+    if o != NULL:
+        # rule: Py_DecRef/not-null
+        Py_DECREF(py, o)
+
+
+def Py_REFCNT(py: Process, ob: int) -> int:
+    """Return the reference count."""
+    # rule: Py_REFCNT/returns-count
+    return int(py.objects[ob].ob_refcnt)
+
+
+def _Py_Dealloc(py: Process, op: int) -> None:
+    """Run the deallocator of the object's type; a debug build then looks at the error indicator."""
+    struct = py.objects[op]
+    before = py.error
+    if isinstance(struct, Capsule):
+        capsule_dealloc(py, op)
+    else:
+        object_dealloc(py, op, struct)
+    after = py.error
+    if "dealloc-checks-error" in py.behaviours and after is not before:
+        # rule: dealloc/debug-build-compares-exceptions
+        raise Abort("Deallocator of type 'PyCapsule' raised, cleared or overrode the current exception")
+    if "dealloc-checks-error-type" in py.behaviours and _type_of(after) != _type_of(before):
+        # rule: dealloc/debug-build-compares-types
+        raise Abort("Deallocator of type 'PyCapsule' raised, cleared or overrode the current exception")
+
+
+def _type_of(error: PyErr | None) -> str | None:
+    return None if error is None else error.type
+
+
+def capsule_dealloc(py: Process, op: int) -> None:
+    """Untrack the capsule, call its destructor, free it: in that order, and whatever the destructor did."""
+    capsule = py.objects[op]
+    assert isinstance(capsule, Capsule)
+    if capsule.is_tracked:
+        # rule: dealloc/untracks-first
+        PyObject_GC_UnTrack(py, op)
+    if capsule.destructor != NULL:
+        # rule: dealloc/calls-destructor
+        # rule: dealloc/refcount-is-zero-in-destructor
+        # rule: dealloc/indicator-is-not-saved
+        destroy(py, capsule.destructor, op)
+    # rule: dealloc/frees-in-any-case
+    PyObject_Free(py, op)
+
+
+def destroy(py: Process, destructor: int, op: int) -> None:
+    """Call a destructor with its capsule, and notice when it does not come to an end."""
+    py.deallocating.append(op)
+    if len(py.deallocating) > DEPTH and py.deallocating.count(op) > DEPTH:
+        # rule: dealloc/reentered
+        fact = f"{py.memory.clock} deallocates {op:#x} again inside its own destructor, without end"
+        raise diagnose(Kind.DEALLOC_REENTERED, fact, [f"object created at {py.objects[op].born}"], op)
+    function = py.functions.typed(destructor, "destructor")
+    function.call(op)
+    py.deallocating.pop()
+
+
+def PyObject_GC_UnTrack(py: Process, op: int) -> None:
+    """Hide an object from the collector."""
+    py.objects[op].is_tracked = False
+    del py.tracked[op]
+
+
+def PyObject_Free(py: Process, op: int) -> None:
+    """Free the object's struct; a struct that a re-entered deallocation freed already is freed twice."""
+    struct = py.objects.pop(op, None)
+    if struct is None:
+        # rule: dealloc/reentered
+        born, died = py.objects.dead[op]
+        fact = f"{py.memory.clock} frees {op:#x} a second time, after its destructor deallocated it"
+        raise diagnose(Kind.DEALLOC_REENTERED, fact, [f"object created at {born}", f"freed at {died}"], op)
+    py.objects.dead[op] = (struct.born, py.memory.clock)
+
+
+def object_dealloc(py: Process, op: int, struct: PyObject) -> None:
+    """Free an object that is not a capsule, then give back what its attributes held."""
+    PyObject_Free(py, op)
+    for value in struct.attrs.values():
+        Py_DECREF(py, value)
+
+
+def PyErr_WriteUnraisable(py: Process, obj: int) -> None:
+    """Hand the pending exception to the hook for unraisable errors; the indicator is clear afterwards.
+
+    The hook gets a reference to ``obj`` of its own and gives it back: for a capsule that is being destroyed
+    this deallocates it again.
+    """
+    error = py.error
+    if error is None:
+        # rule: PyErr_WriteUnraisable/nothing-pending
+        fact = f"{py.memory.clock} reports an exception as unraisable, and none is pending"
+        raise diagnose(Kind.NO_EXCEPTION, fact, [], obj)
+    py.error = None
+    Py_IncRef(py, obj)
+    # rule: PyErr_WriteUnraisable/calls-hook
+    py.unraisable(error, obj)
+    release(py, error)
+    Py_DecRef(py, obj)

@@ -1,0 +1,92 @@
+"""Read the tables of the vector format: operations, error codes, and what each argument may be."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from capsule_model.locate import specs
+
+OBJECT_KINDS = ("None", "int", "str", "bytes", "list", "dict", "tuple", "function", "object", "class", "PyCapsule_Type")
+
+ADDRESS_FORMS = frozenset({"null", "ref", "ptr", "cstr", "hex", "function", "object", "module", "arg"})
+_INTEGER = frozenset({"integer"})
+_STRING = frozenset({"null", "ref", "cstr", "hex"})
+
+_SPECIAL_FORMS: dict[tuple[str, str], frozenset[str]] = {
+    ("PyCapsule_Import", "no_block"): _INTEGER,
+    ("PyCapsule_Import", "name"): _STRING,
+    ("PyObject_RichCompare", "opid"): frozenset({"word"}),
+    ("PyObject_GetAttrString", "attr_name"): _STRING,
+    ("PyObject_SetAttrString", "attr_name"): _STRING,
+    ("pickle.dumps", "protocol"): _INTEGER,
+    ("PyErr_SetString", "type"): frozenset({"cstr"}),
+    ("PyErr_SetString", "message"): _STRING,
+    ("malloc", "size"): _INTEGER,
+    ("read", "size"): _INTEGER,
+    ("string", "bytes"): frozenset({"cstr", "hex"}),
+    ("write", "bytes"): frozenset({"hex"}),
+    ("poke", "field"): frozenset({"word"}),
+    ("import", "module"): frozenset({"cstr"}),
+}
+
+WORDS: dict[tuple[str, str], tuple[str, ...]] = {
+    ("PyObject_RichCompare", "opid"): ("<", "<=", "==", "!=", ">", ">="),
+    ("poke", "field"): ("pointer", "name", "context", "destructor"),
+}
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One row of `operations.json`."""
+
+    name: str
+    args: tuple[str, ...]
+    returns: str
+    needs: frozenset[str]
+
+    def forms(self, argument: str) -> frozenset[str]:
+        """Return the forms that `argument` may have."""
+        return _SPECIAL_FORMS.get((self.name, argument), ADDRESS_FORMS)
+
+
+def _table(name: str) -> Any:
+    return json.loads((specs() / "formats" / name).read_text("utf-8"))
+
+
+@cache
+def operations() -> Mapping[str, Operation]:
+    """Return the operations of format 1 by name."""
+    rows = _table("operations.json")["operations"]
+    return {
+        name: Operation(name, tuple(row["args"]), row["returns"], frozenset(row.get("needs", ())))
+        for name, row in rows.items()
+    }
+
+
+@cache
+def error_codes() -> Mapping[str, Mapping[str, str]]:
+    """Return CPython's error codes: for each its exception `type` and the template of its `text`."""
+    codes: dict[str, dict[str, str]] = _table("errors.json")["codes"]
+    return codes
+
+
+@cache
+def vector_schema() -> Mapping[str, Any]:
+    """Return the JSON Schema of one vector."""
+    whole = _table("vector.schema.json")
+    return {"$schema": whole["$schema"], "$ref": "#/$defs/vector", "$defs": whole["$defs"]}
+
+
+def form_of(argument: Any) -> str:
+    """Name the form of a schema-valid `argument`: its key, `null`, `integer` or `word`."""
+    if argument is None:
+        return "null"
+    if isinstance(argument, int):
+        return "integer"
+    if isinstance(argument, str):
+        return "word"
+    return next(key for key in argument if key != "offset")

@@ -1,0 +1,324 @@
+"""Run a vector on the model and write down what is seen, step by step."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from capsule_model import rules as rule_marks
+from capsule_model.capsule import PyCapsule_GetContext
+from capsule_model.errors import PyErr, PyErr_Clear, PyErr_NoMemory, new_exception, release
+from capsule_model.interpreter import Interpreter
+from capsule_model.memory import NULL
+from capsule_model.objects import IMMORTAL, NONE, TYPE_NAMED, Capsule, PyCapsule_Type, PyObject, PyType_Type
+from capsule_model.profiles import Profile
+from capsule_model.trace.observe import Tokens, error_seen, object_seen
+from capsule_model.trace.operations import NOTHING, OPERATIONS, BadVector
+from capsule_model.trace.world import install
+from capsule_model.undefined import Abort, NotModelled, UndefinedBehavior
+
+__all__ = ["BadVector", "Machine", "Run", "run"]
+
+MAX_CALLS = 8
+
+
+@dataclass
+class Run:
+    """What a vector's run on the model showed.
+
+    ``steps`` are the observations, ``leaks`` the tokens still owned at the end, ``reached`` the rules carried
+    out with the path of the step that did, ``states`` the capsules alive after each step. ``diagnosis`` and its
+    token ``of``, or ``aborted``, say that the last step did not come to an end.
+    """
+
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    leaks: list[str] = field(default_factory=list)
+    diagnosis: UndefinedBehavior | None = None
+    of: str | None = None
+    aborted: str | None = None
+    reached: list[tuple[str, str]] = field(default_factory=list)
+    states: list[dict[str, Any]] = field(default_factory=list)
+
+
+def run(vector: Mapping[str, Any], profile: Profile, *, rules: bool = False, states: bool = False) -> Run:
+    """Run a vector under a profile; with ``rules``, note which rules were carried out.
+
+    Raises ``BadVector`` where a step makes no sense, or asks what the model does not know.
+    """
+    result = Run()
+    if not rules:
+        _run(vector, profile, result, states)
+        return result
+    with rule_marks.observed() as sink:
+        _run(vector, profile, result, states, sink)
+    result.reached = sink.reached
+    return result
+
+
+def _run(
+    vector: Mapping[str, Any],
+    profile: Profile,
+    result: Run,
+    states: bool,
+    sink: rule_marks.Sink | None = None,
+) -> None:
+    machine = Machine(vector, profile, sink)
+    for index, step in enumerate(vector["steps"]):
+        try:
+            result.steps.append(machine.step(step, str(index)))
+        except UndefinedBehavior as diagnosis:
+            result.diagnosis = diagnosis
+            result.of = machine.tokens.of_address.get(diagnosis.address)
+            return
+        except Abort as death:
+            result.aborted = str(death)
+            return
+        except RecursionError:
+            raise BadVector("destructors nested too deep for the model", machine.path) from None
+        except NotModelled as question:
+            raise BadVector(f"the model does not know {question}", machine.path) from None
+        if states:
+            result.states.append(machine.state())
+    result.leaks = machine.leaks()
+
+
+class Machine:
+    """One simulated process that performs the steps of one vector."""
+
+    def __init__(self, vector: Mapping[str, Any], profile: Profile, sink: rule_marks.Sink | None = None) -> None:
+        self.py = Interpreter(profile)
+        self.tokens = Tokens()
+        self.owned: dict[int, int] = {}
+        self.blocks: set[int] = set()
+        self.events: list[list[dict[str, Any]]] = []
+        self.frames: list[int] = []
+        self.calls: dict[str, int] = {}
+        self.made: dict[str, int] = {}
+        self.path = "modules"
+        self.sink = sink
+        self.py.unraisable = self._unraisable
+        for name, function in vector.get("functions", {}).items():
+            self._declare(name, function)
+        self.events.append([])
+        install(self.py, vector.get("modules", {}), self.value, self._announce)
+        self.events.pop()
+
+    def step(self, step: Mapping[str, Any], path: str) -> dict[str, Any]:
+        """Perform one step and return the observation."""
+        py = self.py
+        outer, self.path = self.path, path
+        py.memory.clock = f"step {path}"
+        if self.sink is not None:
+            self.sink.path = path
+        if not self.frames:
+            py.switch_thread(step.get("thread", ""))
+        found = py.error
+        if "pending" in step:
+            py.error = self.exception(step["pending"])
+        elif found is not None:
+            found.holders += 1
+        before = py.error
+        if before is not None:
+            before.holders += 1
+        events: list[dict[str, Any]] = []
+        self.events.append(events)
+        operation = OPERATIONS.get(step["op"])
+        if operation is None:
+            raise BadVector(f"unknown operation {step['op']!r}", path)
+        seen = operation(self, step.get("args", {}), step.get("bind"))
+        observation: dict[str, Any] = {
+            "error": error_seen(py, self.tokens, py.error),
+            "indicator": _relation(before, py.error),
+            "events": events,
+        }
+        if seen is not NOTHING:
+            observation["return"] = seen
+        if step.get("leave", False):
+            self._let_go(found)
+        else:
+            after, py.error = py.error, None
+            self._let_go(after)
+            py.error = found
+        self._let_go(before)
+        self.events.pop()
+        self.path = outer
+        return observation
+
+    def _let_go(self, error: PyErr | None) -> None:
+        if error is not None:
+            release(self.py, error)
+
+    def value(self, argument: Any, token: str) -> int:
+        """Return the word that an argument stands for; storage that it makes gets the token."""
+        if argument is None:
+            return NULL
+        if isinstance(argument, int):
+            return argument
+        if not isinstance(argument, Mapping):
+            raise BadVector(f"{argument!r} is no argument", self.path)
+        if "ref" in argument:
+            return self._bound(argument["ref"]) + int(argument.get("offset", 0))
+        if "cstr" in argument or "hex" in argument:
+            raw = _bytes_of(argument)
+            address = self.py.memory.literal(raw, writable=True)
+            self.tokens.give(address, token, len(raw) + 1)
+            return address
+        if "arg" in argument:
+            if not self.frames:
+                raise BadVector('{"arg": 0} outside a function', self.path)
+            return self.frames[-1]
+        for key in ("ptr", "object"):
+            if key in argument:
+                return self._made(key, str(argument[key]))
+        if "module" in argument:
+            return self._module(argument["module"])
+        return self._bound(argument.get("function", ""))
+
+    def _bound(self, name: str) -> int:
+        address = self.tokens.address.get(name)
+        if address is None:
+            raise BadVector(f"nothing is bound as {name!r}", self.path)
+        return address
+
+    def _made(self, key: str, name: str) -> int:
+        """Return the address of a pointer token or of an object that is no capsule, made when first named."""
+        address = self.made.get(name)
+        if address is None:
+            address = self.py.memory.reserve(16) if key == "ptr" else self._stand_in(name)
+            self.made[name] = address
+            self.tokens.give(address, name)
+        return address
+
+    def _stand_in(self, kind: str) -> int:
+        if kind == "PyCapsule_Type":
+            return PyCapsule_Type
+        if kind == "None":
+            return NONE
+        if kind == "class":
+            return self.py.objects.place(PyObject(IMMORTAL, PyType_Type, name="class"))
+        if kind not in TYPE_NAMED:
+            raise BadVector(f"no object of kind {kind!r}", self.path)
+        return self.py.objects.place(PyObject(IMMORTAL, TYPE_NAMED[kind]))
+
+    def _module(self, name: str) -> int:
+        if name not in self.py.sys_modules:
+            raise BadVector(f"{name!r} is not in sys.modules", self.path)
+        return self.py.sys_modules[name]
+
+    def raw(self, args: Mapping[str, Any], name: str) -> bytes:
+        """Return the bytes of an argument that the operation itself reads."""
+        argument = args.get(name)
+        if not isinstance(argument, Mapping) or not ("cstr" in argument or "hex" in argument):
+            raise BadVector(f'{name} must be {{"cstr": …}} or {{"hex": …}}, not {argument!r}', self.path)
+        return _bytes_of(argument)
+
+    def exception(self, described: Mapping[str, Any]) -> PyErr:
+        """Return the exception that a vector describes."""
+        cls = getattr(builtins, described["type"], None)
+        if not (isinstance(cls, type) and issubclass(cls, BaseException)) or issubclass(cls, UnicodeError):
+            raise BadVector(f"no built-in exception {described['type']!r} is made from a text", self.path)
+        return new_exception(self.py, described["type"], described.get("text", ""))
+
+    def own(self, address: int, bind: str | None) -> None:
+        """Note that the vector owns a new reference, and name it."""
+        if bind is not None or address not in self.tokens.of_address:
+            self.tokens.give(address, bind or f"#{self.path}")
+        self.owned[address] = self.owned.get(address, 0) + 1
+
+    def leaks(self) -> list[str]:
+        """Return the tokens of references and blocks that the vector still owns."""
+        owned = {address for address, count in self.owned.items() if count > 0} | self.blocks
+        return sorted(self.tokens.of_address[address] for address in owned)
+
+    def state(self) -> dict[str, Any]:
+        """Return the named capsules that are alive, with their fields as tokens."""
+        return {
+            token: {"refcnt": struct.ob_refcnt, "tracked": struct.is_tracked}
+            | {name: self.tokens.seen(getattr(struct, name)) for name in ("pointer", "name", "context", "destructor")}
+            for address, token in list(self.tokens.of_address.items())
+            if isinstance(struct := self.py.objects.get(address), Capsule)
+        }
+
+    def _announce(self, address: int, token: str) -> None:
+        self.tokens.give(address, token)
+
+    def _unraisable(self, error: PyErr, obj: int) -> None:
+        event = {"type": error.type, "text": self.tokens.in_text(str(error))}
+        self.events[-1].append({"unraisable": event, "object": object_seen(self.py, self.tokens, obj, valued=False)})
+
+    def _declare(self, name: str, function: Mapping[str, Any]) -> None:
+        py = self.py
+        if "native" in function:
+            address = py.function(self._native(function["native"]), "destructor", function["native"])
+        elif function["kind"] == "traverse":
+            address = py.function(self._traverse(name, function), "traverse", name)
+        else:
+            address = py.function(self._scripted(name, function), function["kind"], name)
+        self.tokens.give(address, name)
+
+    def _native(self, name: str) -> Callable[[int], int | None]:
+        natives: dict[str, Callable[[int], int | None]] = {
+            "PyErr_NoMemory": lambda op: PyErr_NoMemory(self.py),
+            "PyErr_Clear": lambda op: PyErr_Clear(self.py),
+            "PyCapsule_GetContext": lambda op: PyCapsule_GetContext(self.py, op),
+        }
+        if name not in natives:
+            raise BadVector(f"no native function {name!r}", self.path)
+        return natives[name]
+
+    def _traverse(self, name: str, function: Mapping[str, Any]) -> Callable[[int, Callable[[int], int]], int]:
+        def traverse(op: int, visit: Callable[[int], int]) -> int:
+            self.frames.append(op)
+            for argument in function.get("visit", ()):
+                stopped = visit(self.value(argument, f"#{name}"))
+                if stopped:
+                    break
+            self.frames.pop()
+            return int(function.get("returns", 0))
+
+        return traverse
+
+    def _scripted(self, name: str, function: Mapping[str, Any]) -> Callable[[int], int]:
+        def call(op: int) -> int:
+            number = self.calls[name] = self.calls.get(name, 0) + 1
+            if number > function.get("max_calls", MAX_CALLS):
+                self.events[-1].append({"call": name, "beyond": True})
+                return 0
+            steps: list[dict[str, Any]] = []
+            event = {
+                "call": name,
+                "args": [self.tokens.of_address.get(op, "?")],
+                "refcnt": self.py.objects[op].ob_refcnt,
+                "before": error_seen(self.py, self.tokens, self.py.error),
+                "steps": steps,
+            }
+            self.events[-1].append(event)
+            outer, clock = self.path, self.py.memory.clock
+            self.frames.append(op)
+            for index, step in enumerate(function.get("steps", ())):
+                steps.append(self.step(step, f"{outer}/{name}.{number}/{index}"))
+            self.frames.pop()
+            self.py.memory.clock = clock
+            if self.sink is not None:
+                self.sink.path = outer
+            event["after"] = error_seen(self.py, self.tokens, self.py.error)
+            return int(function.get("returns", 0))
+
+        return call
+
+
+def _bytes_of(argument: Mapping[str, Any]) -> bytes:
+    if "cstr" in argument:
+        return str(argument["cstr"]).encode("utf-8", "surrogateescape")
+    return bytes.fromhex(argument["hex"])
+
+
+def _relation(before: PyErr | None, after: PyErr | None) -> str:
+    """Return what a call did to the error indicator, in the format's word."""
+    if before is None:
+        return "clear" if after is None else "set"
+    if after is None:
+        return "cleared"
+    return "unchanged" if after is before else "replaced"

@@ -1,0 +1,101 @@
+"""Undefined behaviour: its kinds, and how a diagnosis is worded."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+
+__all__ = ["Abort", "Kind", "NotModelled", "UndefinedBehavior", "diagnose"]
+
+
+class Kind(StrEnum):
+    """Name the kinds of undefined behaviour; the value is the stable word that vectors use."""
+
+    NULL_DEREFERENCE = "null-dereference"
+    WILD_POINTER = "wild-pointer"
+    USE_AFTER_FREE = "use-after-free"
+    DOUBLE_FREE = "double-free"
+    INVALID_FREE = "invalid-free"
+    OUT_OF_BOUNDS = "out-of-bounds"
+    MISALIGNED = "misaligned"
+    UNINITIALISED_READ = "uninitialised-read"
+    READ_ONLY_WRITE = "read-only-write"
+    NOT_AN_OBJECT = "not-an-object"
+    WRONG_FUNCTION_TYPE = "wrong-function-type"
+    NEGATIVE_REFCOUNT = "negative-refcount"
+    DEALLOC_REENTERED = "dealloc-reentered"
+    PENDING_EXCEPTION = "pending-exception"
+    NO_EXCEPTION = "no-exception"
+    LEAK = "leak"
+
+
+CONSEQUENCE = {
+    Kind.NULL_DEREFERENCE: "the process dies of a segmentation fault",
+    Kind.WILD_POINTER: "the process reads, writes or jumps to memory that nobody gave it",
+    Kind.USE_AFTER_FREE: "the memory may already belong to another object: wrong values or a crash",
+    Kind.DOUBLE_FREE: "the allocator's lists are corrupted: two later owners get the same memory",
+    Kind.INVALID_FREE: "the allocator is handed an address that it never gave out",
+    Kind.OUT_OF_BOUNDS: "a neighbouring block is read or overwritten",
+    Kind.MISALIGNED: "the read tears a word apart, or traps, depending on the machine",
+    Kind.UNINITIALISED_READ: "the result depends on what the memory held before",
+    Kind.READ_ONLY_WRITE: "the process dies, or every user of the literal sees the change",
+    Kind.NOT_AN_OBJECT: "bytes that are no object are read as a reference count and a type",
+    Kind.WRONG_FUNCTION_TYPE: "the function reads arguments that nobody passed, or returns into nowhere",
+    Kind.NEGATIVE_REFCOUNT: "the object is freed while it is being destroyed, or never",
+    Kind.DEALLOC_REENTERED: "the destructor runs again and the memory is freed twice, or the stack overflows",
+    Kind.PENDING_EXCEPTION: "the exception is lost, or the call fails although its target is good",
+    Kind.NO_EXCEPTION: "NULL is read as an exception: newer releases and debug builds die",
+    Kind.LEAK: "the memory is lost until the process ends, and its destructor never runs",
+}
+
+
+class UndefinedBehavior(Exception):
+    """Report undefined behaviour: kind, fact, consequence, where, and the history of what it is about.
+
+    ``address`` is the block or object concerned (0 where there is none).
+    """
+
+    def __init__(self, kind: Kind, fact: str, where: str, history: list[str], address: int = 0) -> None:
+        super().__init__(kind, fact)
+        self.kind = kind
+        self.fact = fact
+        self.consequence = CONSEQUENCE[kind]
+        self.where = where
+        self.history = history
+        self.address = address
+
+    def __str__(self) -> str:
+        """Return the diagnosis, one line an item."""
+        lines = [f"{self.kind}: {self.fact}", f"  consequence: {self.consequence}", f"  where: {self.where}"]
+        lines += [f"  history: {line}" for line in self.history]
+        return "\n".join(lines)
+
+
+class Abort(Exception):
+    """Report that the interpreter ends the process itself (``Py_FatalError``), as debug builds do."""
+
+
+class NotModelled(Exception):
+    """Report a question that the model has no answer to; it is no fault of the program."""
+
+
+def diagnose(kind: Kind, fact: str, history: list[str], address: int = 0) -> UndefinedBehavior:
+    """Return the diagnosis, with the C functions that are running as its ``where``."""
+    return UndefinedBehavior(kind, fact, _running(), history, address)
+
+
+def _running() -> str:
+    """Return the chain of C functions on the stack, innermost first.
+
+    Read off the interpreter's own frames, so that a call which is defined pays nothing for it.
+    """
+    names: list[str] = []
+    frame = sys._getframe(2)
+    while True:
+        name = frame.f_code.co_name
+        if name.startswith(("Py", "_Py", "capsule_", "destroy_")) or name in ("malloc", "free", "strcmp"):
+            names.append(name)
+        if frame.f_back is None:
+            break
+        frame = frame.f_back
+    return ", called by ".join(names) or "the program itself"

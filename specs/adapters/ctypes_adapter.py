@@ -1,0 +1,976 @@
+"""Perform vectors on the capsule API of the interpreter that runs this file, through ctypes.
+
+Run it as a program to speak the adapter protocol on standard input and output, or import it: ``Adapter`` answers
+``start`` and ``run``, and ``Session`` performs one vector step by step. It needs CPython 3.8 or newer and nothing else.
+``driver.c``, compiled at start where a compiler is found, adds what ctypes alone cannot see.
+
+Addresses are plain integers everywhere. An object becomes a Python reference only to be looked at, and never while it
+is dying: a temporary reference to an object whose count is 0 would destroy it again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import builtins
+import copy
+import ctypes
+import gc
+import importlib.machinery
+import importlib.util
+import json
+import os
+import pickle
+import platform
+import queue
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import threading
+import types
+import weakref
+from functools import partial
+from pathlib import Path
+from typing import Any, Callable, Iterator
+
+PROTOCOL = 1
+LINE_LIMIT, DEPTH_LIMIT, STEP_LIMIT, ALLOCATION_LIMIT = 1 << 20, 64, 10_000, 1 << 26
+WORD = ctypes.sizeof(ctypes.c_void_p)
+MASK = (1 << 8 * WORD) - 1
+NONE = (0, 0, 0)  # the error indicator as (type, value, traceback) addresses: no exception
+OPAQUE_STRIDE, OPAQUE_COUNT = 256, 4096
+FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+HEADER_WORDS = object.__basicsize__ // WORD
+FIELDS = ("pointer", "name", "context", "destructor")
+ORDER = {"<": 0, "<=": 1, "==": 2, "!=": 3, ">": 4, ">=": 5}
+KINDS = ("None", "int", "str", "bytes", "list", "dict", "tuple", "function", "object", "class", "PyCapsule_Type")
+NATIVE = ("PyErr_NoMemory", "PyErr_Clear", "PyCapsule_GetContext")
+NEED_DRIVER = ("error-indicator", "compiled-destructors", "returns-on-failure")
+ALWAYS = ("native-destructors", "layout", "poke", "gc", "modules", "memory", "python", "threads")
+
+# Operation: (arguments, what its return shows, the feature it needs), as in operations.json.
+OPERATIONS = {
+    "PyCapsule_New": ("pointer name destructor", "address", ""),
+    "PyCapsule_CheckExact": ("op", "int", "macros"),
+    "PyCapsule_IsValid": ("capsule name", "int", ""),
+    "PyCapsule_GetPointer": ("capsule name", "address", ""),
+    "PyCapsule_GetName": ("capsule", "string", ""),
+    "PyCapsule_GetDestructor": ("capsule", "address", ""),
+    "PyCapsule_GetContext": ("capsule", "address", ""),
+    "PyCapsule_SetPointer": ("capsule pointer", "int", ""),
+    "PyCapsule_SetName": ("capsule name", "int", ""),
+    "PyCapsule_SetDestructor": ("capsule destructor", "int", ""),
+    "PyCapsule_SetContext": ("capsule context", "int", ""),
+    "PyCapsule_Import": ("name no_block", "address", ""),
+    "_PyCapsule_SetTraverse": ("op traverse_func clear_func", "int", "gc"),
+    "Py_INCREF": ("op", "nothing", ""),
+    "Py_DECREF": ("op", "nothing", ""),
+    "Py_IncRef": ("o", "nothing", ""),
+    "Py_DecRef": ("o", "nothing", ""),
+    "Py_REFCNT": ("ob", "int", ""),
+    "PyObject_Repr": ("o", "text", "python"),
+    "PyObject_Str": ("o", "text", "python"),
+    "PyObject_Hash": ("o", "hash", "python"),
+    "PyObject_RichCompare": ("o1 o2 opid", "object", "python"),
+    "PyObject_IsTrue": ("o", "int", "python"),
+    "PyObject_Call": ("callable", "object", "python"),
+    "PyObject_GetAttrString": ("o attr_name", "object", "python"),
+    "PyObject_SetAttrString": ("o attr_name v", "int", "python"),
+    "PyObject_IsInstance": ("inst cls", "int", "python"),
+    "PyObject_Size": ("o", "size", "python"),
+    "subclass": ("base", "object", "python"),
+    "copy.copy": ("x", "object", "python"),
+    "copy.deepcopy": ("x", "object", "python"),
+    "pickle.dumps": ("obj protocol", "object", "python"),
+    "weakref.ref": ("ob", "object", "python"),
+    "sys.getsizeof": ("object", "python-int", "python"),
+    "types.CapsuleType": ("", "object", "python"),
+    "gc.is_tracked": ("obj", "int", "gc"),
+    "gc.get_referents": ("obj", "tokens", "gc"),
+    "gc.collect": ("", "nothing", "gc"),
+    "PyErr_SetString": ("type message", "nothing", "error-indicator"),
+    "PyErr_Clear": ("", "nothing", "error-indicator"),
+    "PyErr_NoMemory": ("", "address", "error-indicator"),
+    "PyErr_Occurred": ("", "borrowed", "error-indicator"),
+    "PyErr_WriteUnraisable": ("obj", "nothing", "error-indicator"),
+    "malloc": ("size", "address", "memory"),
+    "free": ("ptr", "nothing", "memory"),
+    "string": ("bytes", "address", "memory"),
+    "write": ("ptr bytes", "nothing", "memory"),
+    "read": ("ptr size", "bytes", "memory"),
+    "layout": ("op", "words", "layout"),
+    "poke": ("op field value", "nothing", "poke"),
+    "import": ("module", "import", "modules"),
+    "settle": ("", "nothing", ""),
+}
+SYMBOLS = {
+    "Py_INCREF": "Py_IncRef",
+    "Py_DECREF": "Py_DecRef",
+    "PyObject_Call": "PyObject_CallObject",
+    "gc.is_tracked": "PyObject_GC_IsTracked",
+    "import": "PyImport_ImportModule",
+}
+REFERENCES = {"Py_INCREF": 1, "Py_IncRef": 1, "Py_DECREF": -1, "Py_DecRef": -1}
+
+Error = "tuple[int, int, int]"
+Json = "dict[str, Any]"
+
+
+class Malformed(Exception):
+    """A vector that cannot be performed as it is written."""
+
+    path: str | None = None
+
+
+class Unsupported(Exception):
+    """A vector that needs what this adapter lacks."""
+
+
+def object_at(address: int) -> Any:
+    """Take a Python reference to the object at an address."""
+    return ctypes.cast(address, ctypes.py_object).value
+
+
+def read_word(address: int) -> int:
+    """Read one machine word of memory."""
+    return ctypes.c_size_t.from_address(address).value
+
+
+def signed(value: int, bits: int = 8 * WORD) -> int:
+    """Read the low bits of a word as a signed integer."""
+    value &= (1 << bits) - 1
+    return value - (1 << bits) if value >> (bits - 1) else value
+
+
+def refcnt(address: int) -> int:
+    """Read the reference count from an object's header."""
+    if FREE_THREADED:
+        local = ctypes.c_uint32.from_address(address + WORD + 4).value
+        return local + (signed(read_word(address + 2 * WORD)) >> 2)
+    count = read_word(address + (HEADER_WORDS - 2) * WORD)
+    # From 3.14 on the upper half of a 64-bit word holds flags.
+    return count & 0xFFFFFFFF if WORD == 8 and sys.version_info >= (3, 14) else signed(count)
+
+
+def make_exception(spec: Json) -> BaseException:
+    """Make an instance of a built-in exception."""
+    kind = getattr(builtins, spec["type"], None)
+    if not (isinstance(kind, type) and issubclass(kind, BaseException)):
+        raise Malformed(f"no built-in exception {spec['type']!r}")
+    try:
+        return kind(spec["text"]) if "text" in spec else kind()
+    except TypeError as error:
+        raise Malformed(f"{spec['type']} cannot be made from a text: {error}") from None
+
+
+def bytes_of(argument: Any) -> bytes:
+    """Give the bytes that ``{"cstr": …}`` or ``{"hex": …}`` stands for."""
+    if isinstance(argument, dict) and len(argument) == 1:
+        if "cstr" in argument:
+            return str(argument["cstr"]).encode()
+        if "hex" in argument:
+            return bytes.fromhex(argument["hex"])
+    raise Malformed("expected a cstr or hex argument")
+
+
+def text_of(argument: Any) -> str:
+    """Give the text of a ``{"cstr": …}`` argument that is not storage."""
+    if isinstance(argument, dict) and isinstance(argument.get("cstr"), str):
+        return str(argument["cstr"])
+    raise Malformed("expected a cstr argument")
+
+
+def build_driver(folder: str, headers: bool) -> tuple[str | None, str]:
+    """Compile driver.c into a folder; give its path and, for what is missing, the reason."""
+    source = str(Path(__file__).resolve().with_name("driver.c"))
+    include = [sysconfig.get_path("include"), sysconfig.get_path("platinclude")]
+    flags = ["-shared", "-fPIC", "-O1"]
+    if sys.platform == "darwin":
+        flags += ["-undefined", "dynamic_lookup"]
+    if WORD == 4 and platform.machine() in ("x86_64", "AMD64"):
+        flags += ["-m32", "-nostdlib"]
+    # A distribution's pyconfig.h may include another one relative to the folder above its own.
+    with_headers = ["-DWITH_PYTHON_H", *(f"-I{path}" for path in include), "-idirafter", str(Path(include[0]).parent)]
+    found = [c for c in (os.environ.get("CC"), sysconfig.get_config_var("CC"), "cc") if c]
+    compilers = [command for command in map(shlex.split, found) if command and shutil.which(command[0])]
+    if not compilers:
+        return None, "no C compiler was found"
+    has_headers = headers and (Path(include[0]) / "Python.h").exists()
+    for number, more in enumerate([with_headers, []] if has_headers else [[]]):
+        for index, compiler in enumerate(compilers):
+            target = os.path.join(folder, f"driver{number}{index}.so")
+            command = [*compiler, *flags, source, *more, "-o", target]
+            if subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0:
+                try:
+                    ctypes.PyDLL(target)
+                except OSError:  # built for another kind of machine
+                    continue
+                return target, "" if more else "the headers of this interpreter are not there or do not compile"
+    return None, "no C compiler produced a driver that loads"
+
+
+class Plan:
+    """How one operation is performed: the C function to call, or the handler that does it."""
+
+    __slots__ = ("name", "args", "returns", "needs", "address", "handler", "references", "show", "spare")
+
+    def __init__(self, name: str, address: int, handler: Any) -> None:
+        args, self.returns, self.needs = OPERATIONS[name]
+        self.name, self.address, self.handler = name, address, handler
+        self.args = tuple(args.split())
+        self.spare = (0,) * (3 - len(self.args))
+        self.references = REFERENCES.get(name, 0)
+        self.show: Any = SHOW[self.returns]
+
+
+class Adapter:
+    """The interpreter that runs this file, as an implementation of the capsule API."""
+
+    def __init__(self, driver: str | None = None, use_driver: bool = True, use_headers: bool = True) -> None:
+        self.session: Session | None = None
+        self.api = ctypes.PyDLL(None) if sys.platform != "win32" else ctypes.pythonapi
+        self.direct: dict[int, tuple[Any, int]] = {}
+        self.importable: dict[str, bool] = {}
+        self.slot = (ctypes.c_size_t * 4)()  # result, then type, value and traceback
+        self.words = (ctypes.c_size_t * 3)()
+        self.absent: dict[str, str] = {}
+        self._opaque = ctypes.create_string_buffer(OPAQUE_STRIDE * (OPAQUE_COUNT + 1))
+        self.opaque = -(-ctypes.addressof(self._opaque) // OPAQUE_STRIDE) * OPAQUE_STRIDE
+        self.capsule_type = ctypes.addressof(ctypes.c_char.in_dll(self.api, "PyCapsule_Type"))
+        self.incref = self.prototype("Py_IncRef", None, 1)
+        self.normalize = self.prototype("PyErr_NormalizeException", None, 3)
+        self._callbacks: list[Any] = []
+        self._entries: list[int] = []
+        self._traverses: list[int] = []
+        self.library = self._load(driver, use_driver, use_headers)
+        if self.library is not None:
+            self.drive: Any = partial(self.library.driver_call, ctypes.addressof(self.slot))
+        else:
+            self.drive = self._drive_directly
+        self.addresses = {name: self.symbol(name) for name in (*NATIVE, "Py_DecRef", "PyObject_CallObject", "PyCapsule_New")}
+        self.addresses["PyCapsule_SetContext"] = self.symbol("PyCapsule_SetContext")
+        self.plans = dict(self._plan())
+
+    def prototype(self, name: str, restype: Any, count: int) -> Any:
+        """Bind a C function of words by name."""
+        return ctypes.PYFUNCTYPE(restype, *[ctypes.c_void_p] * count)((name, self.api))
+
+    def symbol(self, name: str, count: int = 3) -> int:
+        """Give the address of a function of the interpreter, 0 if there is none."""
+        try:
+            function = self.prototype(name, ctypes.c_size_t, count)
+        except AttributeError:
+            return 0
+        address = ctypes.cast(function, ctypes.c_void_p).value or 0
+        self.direct[address] = (function, count)
+        return address
+
+    def _load(self, driver: str | None, use_driver: bool, use_headers: bool) -> ctypes.PyDLL | None:
+        library, reason = None, "the driver is switched off"
+        if use_driver:
+            with tempfile.TemporaryDirectory() as folder:
+                reason = "the driver was built without the headers of this interpreter"
+                path: str | None = driver
+                if path is None:
+                    path, reason = build_driver(folder, use_headers)
+                library = None if path is None else ctypes.PyDLL(os.path.abspath(path))
+        if library is None:
+            self.absent.update((feature, reason) for feature in NEED_DRIVER)
+        else:
+            word = ctypes.c_size_t
+            library.driver_setup.argtypes, library.driver_setup.restype = [word] * 3, None
+            library.driver_call.argtypes, library.driver_call.restype = [word] * 5, None
+            library.driver_entry.argtypes, library.driver_entry.restype = [word], word
+            callback = ctypes.PYFUNCTYPE(word, word, word, ctypes.POINTER(word))(self._entered)
+            self._callbacks.append(callback)
+            library.driver_setup(
+                self.symbol("PyErr_Fetch"), self.symbol("PyErr_Restore"), ctypes.cast(callback, ctypes.c_void_p).value
+            )
+        if library is None or not hasattr(library, "macro_PyCapsule_CheckExact"):
+            self.absent["macros"] = reason
+        return library
+
+    def _plan(self) -> Iterator[tuple[str, Plan]]:
+        for name, (args, _, needs) in OPERATIONS.items():
+            if needs in self.absent:
+                continue
+            handler, address = HANDLERS.get(name), 0
+            macro = None if self.library is None else getattr(self.library, "macro_" + name, None)
+            if macro is not None:
+                address = ctypes.cast(macro, ctypes.c_void_p).value or 0
+            elif handler is None or name in SYMBOLS:
+                address = self.symbol(SYMBOLS.get(name, name), 2 if name == "PyObject_Call" else len(args.split()))
+            yield name, Plan(name, address, handler if not address or name in PREPARED else None)
+
+    def _drive_directly(self, address: int, a: int, b: int, c: int) -> None:
+        """Do what the driver does, as far as ctypes can: nothing is pending, a failing call's return is lost."""
+        function, count = self.direct[address]
+        caught: BaseException | None = None
+        try:
+            self.slot[:] = (function(*(a, b, c)[:count]), 0, 0, 0)
+        except BaseException as error:
+            # Dealt with below, since what runs inside this clause would have the exception as its context.
+            caught = error.with_traceback(None)
+        if caught is not None:
+            self.incref(id(type(caught)))
+            self.incref(id(caught))
+            self.slot[:] = (0, id(type(caught)), id(caught), 0)
+
+    def entry(self, number: int) -> int:
+        """Give the address of a destructor or clear function that calls the session with this number."""
+        if self.library is not None:
+            address: int = self.library.driver_entry(number)
+            if not address:
+                raise Malformed("too many functions")
+            return address
+        while len(self._entries) <= number:
+            callback = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(partial(self._entered_directly, len(self._entries)))
+            self._callbacks.append(callback)
+            self._entries.append(ctypes.cast(callback, ctypes.c_void_p).value or 0)
+        return self._entries[number]
+
+    def traverse(self, number: int) -> int:
+        """Give the address of a traverse function that calls the session with this number."""
+        prototype = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
+        while len(self._traverses) <= number:
+            callback = prototype(partial(self._traversed, len(self._traverses)))
+            self._callbacks.append(callback)
+            self._traverses.append(ctypes.cast(callback, ctypes.c_void_p).value or 0)
+        return self._traverses[number]
+
+    def _entered(self, number: int, subject: int, error: Any) -> int:
+        session = self.session
+        if session is None:
+            return 0
+        try:
+            return session.called(number, subject, error)
+        except BaseException as failure:  # it must not reach the unraisable hook
+            session.fail(failure)
+            return 0
+
+    def _entered_directly(self, number: int, subject: int) -> int:
+        try:
+            self.incref(0)  # does nothing, but ctypes raises what is pending after the call
+        except BaseException:
+            if self.session is not None:
+                self.session.fail(Unsupported("compiled-destructors: one is entered with an exception pending"))
+        return signed(self._entered(number, subject, None), 32)
+
+    def _traversed(self, number: int, subject: int, visit: int, arg: int) -> int:
+        session = self.session
+        if session is None:
+            return 0
+        try:
+            return session.traversed(number, subject, visit, arg)
+        except BaseException as failure:
+            session.fail(failure)
+            return 0
+
+    def can_import(self, name: str) -> bool:
+        """Tell whether the interpreter itself finds a module of this name."""
+        first = name.partition(".")[0]
+        if first not in self.importable:
+            try:
+                found = importlib.util.find_spec(first) is not None
+            except ValueError:  # no name at all, or a module without a spec
+                found = True
+            self.importable[first] = found or first in sys.modules or first in sys.builtin_module_names
+        return self.importable[first]
+
+    def start(self) -> Json:
+        """Describe the implementation: the answer to the request of this name."""
+        profile = "{}-{}.{}".format(platform.python_implementation().lower(), *sys.version_info)
+        profile += "-free-threaded" if FREE_THREADED else ""
+        profile += "-debug" if hasattr(sys, "gettotalrefcount") else ""
+        profile += ("-32" if WORD == 4 else "") + ("-be" if sys.byteorder == "big" else "")
+        features = [name for name in (*NEED_DRIVER, "macros", *ALWAYS) if name not in self.absent]
+        return {
+            "protocol": PROTOCOL,
+            "implementation": platform.python_implementation().lower(),
+            "version": platform.python_version(),
+            "profile": profile,
+            "ops": list(self.plans),
+            "features": features,
+            "absent": dict(self.absent),
+        }
+
+    def run(self, vector: Json) -> Json:
+        """Perform a vector and give the answer to the request of this name; never raise for what is in the vector."""
+        try:
+            self.check(vector)
+            session = Session(self, vector)
+            observations = []
+            try:
+                for index, step in enumerate(vector["steps"]):
+                    observations.append(session.step(step, str(index)))
+            finally:
+                leaks = session.close()
+            return {"steps": observations, "leaks": leaks}
+        except Unsupported as reason:
+            return {"unsupported": str(reason)}
+        except Malformed as error:
+            answer = {"error": " ".join(str(error).split())}
+            return answer if error.path is None else {**answer, "step": error.path}
+        except Exception as error:
+            return {"error": " ".join(f"{type(error).__name__}: {error}".split())}
+
+    def check(self, vector: Json) -> None:
+        """Raise Unsupported or Malformed for a vector that should not be begun."""
+        functions, modules = vector.get("functions", {}), vector.get("modules", {})
+        if not isinstance(functions, dict) or not isinstance(modules, dict):
+            raise Malformed("functions and modules are objects")
+        bodies = [(False, vector.get("steps"))]
+        for function in functions.values():
+            if "native" not in function and function.get("kind") != "traverse":
+                bodies.append((True, function.get("steps", [])))
+        needs, total = {"modules"} if modules else set(), 0
+        for inside, steps in bodies:
+            if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
+                raise Malformed("steps is a list of objects")
+            total += len(steps)
+            for step in steps:
+                op = step.get("op")
+                if op not in OPERATIONS:
+                    raise Unsupported(f"operation {op}")
+                needs.add(OPERATIONS[op][2])
+                if "pending" in step or "leave" in step:
+                    needs.add("compiled-destructors" if inside else "error-indicator")
+        if total > STEP_LIMIT:
+            raise Malformed(f"more than {STEP_LIMIT} steps")
+        for need in sorted(needs & set(self.absent)):
+            raise Unsupported(f"{need}: {self.absent[need]}")
+
+
+class Lane:
+    """A thread that makes calls for a session, with an error indicator of its own."""
+
+    def __init__(self, name: str) -> None:
+        self.parked: tuple[int, int, int] = NONE
+        self.jobs: queue.SimpleQueue[Callable[[], Any] | None] = queue.SimpleQueue()
+        self.replies: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
+        self.thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self.thread.start()
+
+    def _work(self) -> None:
+        for job in iter(self.jobs.get, None):
+            try:
+                reply: tuple[Any, BaseException | None] = (job(), None)
+            except BaseException as error:
+                reply = (None, error)
+            self.replies.put(reply)
+
+    def do(self, job: Callable[[], Any]) -> Any:
+        """Run a job there and wait for what it returns or raises."""
+        self.jobs.put(job)
+        result, error = self.replies.get()
+        if error is not None:
+            raise error
+        return result
+
+
+class Session:
+    """One run of one vector: what its tokens mean, what it owns, and what has happened."""
+
+    def __init__(self, adapter: Adapter, vector: Json) -> None:
+        self.adapter = adapter
+        self.names: dict[str, int] = {}  # token -> address
+        self.shown: dict[int, tuple[str, str]] = {}  # address -> how it is written, newest token
+        self.types: dict[int, int] = {}  # address of an object with a token -> its type when the token was given
+        self.binds: dict[str, int] = {}
+        self.ends: dict[int, int] = {}  # start of a buffer -> its end
+        self.kept: list[Any] = []
+        self.objects: dict[str, Any] = {}
+        self.owned: dict[int, int] = {}
+        self.blocks: set[int] = set()
+        self.dead: set[int] = set()
+        self.opaque = self.unknown = 0
+        self.calls: dict[str, int] = {}
+        self.entries: list[tuple[str, Json]] = []
+        self.traverses: list[Json] = []
+        self.events: list[Json] = []
+        self.path = ""
+        self.subject: int | None = None
+        self.parked: tuple[int, int, int] = NONE
+        self.raised: tuple[int, int, int] = NONE
+        self.lanes: dict[str, Lane] = {}
+        self.lane: str | None = None
+        self.failure: BaseException | None = None
+        self.closed = False
+        self.modules: dict[str, Any] = {}
+        self.holders: list[weakref.ref[Any]] = []
+        if adapter.session is not None:
+            raise RuntimeError("a session of this adapter is open")
+        self._collecting = gc.isenabled()
+        self._hook = sys.unraisablehook
+        adapter.session = self
+        gc.disable()
+        sys.unraisablehook = self._unraisable
+        try:
+            self._begin(vector)
+        except BaseException:
+            self.close()
+            raise
+
+    def _begin(self, vector: Json) -> None:
+        self._name("PyCapsule_Type", self.adapter.capsule_type, "ref", id(type))
+        for name, spec in vector.get("functions", {}).items():
+            if "native" in spec:
+                if spec["native"] not in NATIVE:
+                    raise Malformed(f"no native function {spec['native']!r}")
+                address = self.adapter.addresses[spec["native"]]
+            elif spec.get("kind") == "traverse":
+                address = self.adapter.traverse(len(self.traverses))
+                self.traverses.append(spec)
+            elif spec.get("kind") in ("destructor", "clear"):
+                address = self.adapter.entry(len(self.entries))
+                self.entries.append((name, spec))
+            else:
+                raise Malformed(f"no kind of function: {spec.get('kind')!r}")
+            self._name(name, address, "function")
+        if vector.get("modules"):
+            self._install(vector["modules"])
+
+    def fail(self, failure: BaseException) -> None:
+        """Record why the run cannot go on, where raising is impossible."""
+        if self.failure is None:
+            self.failure = failure
+
+    # Tokens and arguments
+
+    def _name(self, token: str, address: int, form: str = "ref", kind: int | None = None) -> None:
+        self.names[token] = address
+        self.shown[address] = (form, token)
+        if kind is None:
+            self.types.pop(address, None)
+        else:
+            self.types[address] = kind
+
+    def _bind(self, name: str, address: int, kind: int | None = None) -> Json | None:
+        """Bind a name to an address; a second binding of it makes another token."""
+        self.names[name] = address
+        if not address:
+            return None
+        number = self.binds[name] = self.binds.get(name, 0) + 1
+        token = name if number == 1 else f"{name}#{number}"
+        self._name(token, address, "ref", kind)
+        return {"ref": token}
+
+    def _store(self, data: bytes, token: str) -> int:
+        buffer = ctypes.create_string_buffer(data, len(data) + 1)
+        start = ctypes.addressof(buffer)
+        self.kept.append(buffer)
+        self.ends[start] = start + len(data) + 1
+        self.names[token] = start
+        self.shown[start] = ("ref", token)
+        return start
+
+    def value(self, argument: Any, where: str) -> int:
+        """Give the word that an argument stands for, making what it asks for."""
+        if argument is None:
+            return 0
+        if type(argument) is int:
+            return argument & MASK
+        if type(argument) is dict:
+            if "ref" in argument:
+                try:
+                    address = self.names[argument["ref"]]
+                except KeyError:
+                    raise Malformed(f"nothing is bound as {argument['ref']!r}") from None
+                return address + argument["offset"] & MASK if "offset" in argument else address
+            if len(argument) == 1:
+                form, content = next(iter(argument.items()))
+                if form in ("cstr", "hex"):
+                    return self._store(bytes_of(argument), f"#{self.path}.{where}")
+                if form == "ptr":
+                    return self.names[content] if content in self.names else self._make_opaque(content)
+                if form == "function" and self.shown.get(self.names.get(content, 0), ("",))[0] == "function":
+                    return self.names[content]
+                if form == "object" and content in KINDS:
+                    return self._object(content)
+                if form == "module" and content in sys.modules:
+                    module = sys.modules[content]
+                    self._name(content, id(module), "ref", id(type(module)))
+                    return id(module)
+                if form == "arg" and content == 0 and self.subject is not None:
+                    return self.subject
+        raise Malformed(f"argument {where} cannot be {json.dumps(argument)[:80]}")
+
+    def _make_opaque(self, token: str) -> int:
+        if self.opaque == OPAQUE_COUNT:
+            raise Malformed("too many ptr tokens")
+        address = self.adapter.opaque + OPAQUE_STRIDE * self.opaque
+        self.opaque += 1
+        self._name(token, address, "ptr")
+        return address
+
+    def _object(self, kind: str) -> int:
+        if kind not in self.objects and kind != "PyCapsule_Type":
+            made: Any = None
+            if kind == "function":
+                exec_free = types.FunctionType(_stub.__code__, {}, "function")
+                made = exec_free
+            elif kind == "class":
+                made = type("Class", (), {})
+            elif kind != "None":
+                # Made anew, so that no other object of the process is this one.
+                makers = {"int": ("1000003",), "str": (b"text", "ascii"), "bytes": ([98, 121],), "tuple": ([None],)}
+                made = getattr(builtins, kind)(*makers.get(kind, ()))
+            self.objects[kind] = made
+            if kind in ("function", "class"):
+                self.holders.append(weakref.ref(made))
+            self._name(kind, id(made), "ref", id(type(made)))
+        return self.names[kind]
+
+    # What is seen
+
+    def show(self, address: int) -> Any:
+        """Write an address: its newest token, or a new one for an address never seen."""
+        if not address:
+            return None
+        known = self.shown.get(address)
+        if known is not None:
+            return {known[0]: known[1]}
+        if -65536 < signed(address) < 65536:
+            return signed(address)
+        start = self._buffer(address)
+        if start is not None:
+            return {"ref": self.shown[start][1], "offset": address - start}
+        self.unknown += 1
+        self._name(f"?{self.unknown}", address)
+        return {"ref": f"?{self.unknown}"}
+
+    def _word(self, address: int) -> Any:
+        shown = self.show(address)
+        return shown if not isinstance(shown, dict) or "ref" in shown else {"ref": next(iter(shown.values()))}
+
+    def _token(self, address: int) -> str:
+        shown = self.show(address)
+        return str(next(iter(shown.values()))) if isinstance(shown, dict) else f"{shown}"
+
+    def _buffer(self, address: int) -> int | None:
+        if address in self.ends:
+            return address
+        opaque = address - self.adapter.opaque
+        if 0 <= opaque < self.opaque * OPAQUE_STRIDE:
+            return address - opaque % OPAQUE_STRIDE
+        return next((start for start, end in self.ends.items() if start < address < end), None)
+
+    def _form(self, value: Any) -> Json:
+        """Write an object: its token, or the name of its type."""
+        known = self.shown.get(id(value))
+        if known is not None and self.types.get(id(value)) in (None, id(type(value))):
+            return {"ref": known[1]}
+        if value is None or value is NotImplemented:
+            return {"object": str(value)}
+        return {"object": type(value).__name__}
+
+    def clean(self, text: str) -> str:
+        """Write tokens for the addresses of known objects in a text."""
+        if "0x" not in text:
+            return text
+
+        def token(match: re.Match[str]) -> str:
+            known = self.shown.get(int(match.group(), 16))
+            return match.group() if known is None else f"{{{known[1]}}}"
+
+        return re.sub(r"0x[0-9A-Fa-f]+", token, text)
+
+    def _text(self, value: Any) -> str:
+        try:
+            return self.clean(str(value))
+        except Exception as error:
+            return f"<{type(error).__name__} in str()>"
+
+    def describe(self, error: tuple[int, int, int]) -> Json | None:
+        """Write an exception that was normalised."""
+        if not error[0]:
+            return None
+        exception = object_at(error[1])
+        attributes: Json = {}
+        for name in ("name", "path", "obj"):
+            if hasattr(exception, name):
+                value = getattr(exception, name)
+                attributes[name] = value if value is None or isinstance(value, str) and name != "obj" else self._form(value)
+        for name in ("__cause__", "__context__"):
+            value = getattr(exception, name)
+            if value is not None:
+                attributes[name] = {"type": type(value).__name__, "text": self._text(value)}
+        return {
+            "type": type(exception).__name__,
+            "bases": [base.__name__ for base in type(exception).__mro__[1:-1]],
+            "text": self._text(exception),
+            "attributes": attributes,
+        }
+
+    def _unraisable(self, info: Any) -> None:
+        if self.closed:
+            return
+        try:
+            if isinstance(info.object, partial) and info.object.args and info.object.func.__self__ is self.adapter:
+                self.fail(RuntimeError(f"a callback of the adapter failed: {info.exc_value!r}"))
+                return
+            unraisable = None
+            if info.exc_type is not None:
+                unraisable = {"type": info.exc_type.__name__, "text": self._text(info.exc_value)}
+            self.events.append(
+                {"unraisable": unraisable, "object": None if info.object is None else self._form(info.object)}
+            )
+        except BaseException as failure:
+            self.fail(failure)
+
+    # Exceptions: every triple is owned by whoever holds it
+
+    def _normal(self, error: tuple[int, int, int]) -> tuple[int, int, int]:
+        """Make the value of a fetched exception an instance, as it always is from 3.12 on."""
+        if not error[0]:
+            return NONE
+        if sys.version_info < (3, 12) and not (error[1] and isinstance(object_at(error[1]), BaseException)):
+            words = self.adapter.words
+            words[:] = error
+            start = ctypes.addressof(words)
+            self.adapter.normalize(start, start + WORD, start + 2 * WORD)
+            return words[0], words[1], words[2]
+        return error
+
+    def _hold(self, error: tuple[int, int, int]) -> None:
+        for word in error:
+            self.adapter.incref(word)
+
+    def _release(self, *words: int) -> None:
+        """Give references up; what a destructor that this runs leaves behind goes with them."""
+        slot = self.adapter.slot
+        for word in words:
+            if word:
+                slot[1] = 0
+                self.adapter.drive(self.adapter.addresses["Py_DecRef"], word, 0, 0)
+                if slot[1]:
+                    self._release(slot[1], slot[2], slot[3])
+
+    def _python(self, function: Any, *arguments: int) -> int:
+        """Call a Python function with the objects at some addresses; give a new reference, or 0 and set ``raised``."""
+        adapter = self.adapter
+        objects = tuple(map(object_at, arguments))
+        slot = adapter.slot
+        slot[1] = 0
+        adapter.drive(adapter.addresses["PyObject_CallObject"], id(function), id(objects), 0)
+        self.raised = (slot[1], slot[2], slot[3])
+        return slot[0] if not slot[1] else 0
+
+    # Steps
+
+    def step(self, step: Json, path: str) -> Json:
+        """Perform one step of the vector and give its observation."""
+        if "thread" not in step:
+            return self._perform(step, path)
+        name = step["thread"]
+        lane = self.lanes.get(name)
+        if lane is None:
+            lane = self.lanes[name] = Lane(name)
+        outer, self.parked, self.lane = self.parked, lane.parked, name
+        try:
+            observation: Json = lane.do(partial(self._perform, step, path))
+        finally:
+            lane.parked, self.parked, self.lane = self.parked, outer, None
+        return observation
+
+    def _perform(self, step: Json, path: str) -> Json:
+        adapter = self.adapter
+        plan = adapter.plans.get(step["op"])
+        outer_events, outer_path = self.events, self.path
+        self.events, self.path = events, _ = [], path
+        try:
+            if plan is None:
+                raise Malformed(f"no operation {step['op']}")
+            args = step.get("args", EMPTY)
+            bind = step.get("bind")
+            pending, leave = step.get("pending"), step.get("leave")
+            if len(args) != len(plan.args):
+                raise Malformed(f"{plan.name} takes {', '.join(plan.args) or 'nothing'}")
+            if self.subject is not None and "thread" in step:
+                raise Malformed("a step inside a function runs on the thread that entered it")
+            if (leave or pending is not None) and adapter.library is None:
+                raise Unsupported(f"error-indicator: {adapter.absent['error-indicator']}")
+            handler = plan.handler
+            if handler is None:
+                value = self.value
+                words = [value(args[name], name) for name in plan.args]
+            saved = before = self.parked
+            if pending is not None:
+                exception = make_exception(pending)
+                before = (id(type(exception)), id(exception), 0)
+                self._hold(before)
+                del exception
+            slot = adapter.slot
+            if handler is not None:
+                self.raised = NONE
+                shown = handler(self, args, bind)
+                after = self.raised if self.raised[0] else before
+                if after is before and before[0]:
+                    self._hold(before)
+            elif not plan.address:
+                shown, after = {"absent": True}, before
+                self._hold(before)
+            else:
+                if plan.references and words[0]:
+                    self.owned[words[0]] = self.owned.get(words[0], 0) + plan.references
+                if before[0]:
+                    self._hold(before)
+                    slot[1], slot[2], slot[3] = before
+                else:
+                    slot[1] = 0
+                adapter.drive(plan.address, *words, *plan.spare)
+                after = (slot[1], slot[2], slot[3])
+                shown = plan.show(self, slot[0], bind)
+            observation: Json = {"return": shown}
+            if plan.returns == "nothing" and shown is None:
+                del observation["return"]
+            if not after[0] and not before[0]:
+                observation["error"], observation["indicator"] = None, "clear"
+            else:
+                after = self._judge(observation, before, after)
+                if adapter.library is None and "return" in observation:
+                    del observation["return"]
+                    observation["unseen"] = ["return"]
+                self.parked = after if leave else saved
+                self._release(*(saved if leave else after), *(before if pending is not None else NONE))
+            observation["events"] = events
+            if self.failure is not None:
+                raise self.failure
+            return observation
+        except Malformed as error:
+            error.path = error.path or path
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            failure = Malformed(f"{type(error).__name__}: {error}")
+            failure.path = path
+            raise failure from error
+        finally:
+            self.events, self.path = outer_events, outer_path
+
+    def _judge(self, observation: Json, before: tuple[int, int, int], after: tuple[int, int, int]) -> tuple[int, int, int]:
+        """Add to an observation what became of the error indicator; give the exception normalised."""
+        if not after[0]:
+            indicator = "cleared"
+        elif not before[0]:
+            indicator = "set"
+        else:
+            indicator = "unchanged" if before[1] == after[1] else "replaced"
+        after = self._normal(after)
+        observation["error"], observation["indicator"] = self.describe(after), indicator
+        return after
+
+    def called(self, number: int, subject: int, error: Any) -> int:
+        """Perform the steps of a destructor or clear function; ``error`` is what is pending, to be replaced."""
+        if self.closed or self.failure is not None:
+            return 0
+        name, spec = self.entries[number]
+        calls = self.calls[name] = self.calls.get(name, 0) + 1
+        if calls > spec.get("max_calls", 8):
+            self.events.append({"call": name, "beyond": True})
+            return 0
+        count = refcnt(subject)
+        if count == 0:
+            self.dead.add(subject)
+        outer = self.parked, self.subject
+        self.parked, self.subject = NONE, subject
+        if error is not None and error[0]:
+            self.parked = self._normal((error[0], error[1], error[2]))
+        path, steps = f"{self.path}/{name}.{calls}", []
+        event: Json = {"call": name, "args": [self._token(subject)], "refcnt": count}
+        event["before"], event["steps"], event["after"] = self.describe(self.parked), steps, None
+        self.events.append(event)
+        try:
+            for index, step in enumerate(spec.get("steps", ())):
+                steps.append(self._perform(step, f"{path}/{index}"))
+            event["after"] = self.describe(self.parked)
+        finally:
+            if error is not None:
+                error[0], error[1], error[2] = self.parked
+            self.parked, self.subject = outer
+        return int(spec.get("returns", 0)) & MASK
+
+    def traversed(self, number: int, subject: int, visit: int, arg: int) -> int:
+        """Visit what a traverse function declares, up to the first visit that returns non-zero."""
+        if self.closed or self.failure is not None:
+            return 0
+        spec = self.traverses[number]
+        function = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(visit)
+        outer, self.subject = self.subject, subject
+        try:
+            for argument in spec.get("visit", ()):
+                address = self.value(argument, "visit")
+                result: int = function(address, arg) if address else 0
+                if result:
+                    return result
+        finally:
+            self.subject = outer
+        return int(spec.get("returns", 0))
+
+    # What returns show: (word returned, name to bind) -> JSON
+
+    def _show_address(self, word: int, bind: str | None) -> Any:
+        return self.show(word) if bind is None else self._bind(bind, word)
+
+    def _show_int(self, word: int, bind: str | None) -> int:
+        word &= 0xFFFFFFFF
+        return word if word < 0x80000000 else word - 0x100000000
+
+    def _show_size(self, word: int, bind: str | None) -> int:
+        return signed(word)
+
+    def _show_string(self, word: int, bind: str | None) -> Any:
+        shown = self._show_address(word, bind)
+        if isinstance(shown, dict) and "ref" in shown:
+            data = ctypes.string_at(word)
+            try:
+                shown["cstr"] = data.decode()
+            except UnicodeDecodeError:
+                shown["hex"] = data.hex()
+        return shown
+
+    def _show_text(self, word: int, bind: str | None) -> Any:
+        if not word:
+            return None
+        text = self._text(object_at(word))
+        self._release(word)
+        return {"text": text}
+
+    def _show_object(self, word: int, bind: str | None) -> Any:
+        if not word:
+            return None if bind is None else self._bind(bind, 0)
+        if bind is not None:
+            self.owned[word] = self.owned.get(word, 0) + 1
+            return self._bind(bind, word, id(type(object_at(word))))
+        value = object_at(word)
+        form = self._form(value)
+        if "object" in form and isinstance(value, (str, int)):
+            form["text"] = self._text(value)
+        del value
+        self._release(word)
+        return form
+
+    def _show_borrowed(self, word: int, bind: str | None) -> Any:
+        return None if not word else {"object": object_at(word).__name__}
+
+    def _show_import(self, word: int, bind: str | None) -> int:
+        self._release(word)
+        return 0 if word else -1
+
+    def _show_python_int(self, word: int, bind: str | None) -> Any:
+        number = int(object_at(word)) if word else None
+        self._release(word)
+        return number
+
+    def _show_nothing(self, word: int, bind: str | None) -> None:
+        return None
+
+    # Operations that are more than one C call: (arguments, name to bind) -> what the return shows
+
+    def _new(self, args: Json, bind: str | None) -> Any:
+        raise NotImplementedError
+
+    def _compare(self, args: Json, bind: str | None) -> Any:
+        raise NotImplementedError

@@ -1,0 +1,72 @@
+/* What ctypes cannot do itself: make one C call with an exception put in place before it and taken away after it,
+ * and give a capsule a destructor that is entered with, and may leave, an exception.
+ *
+ * Without Python.h one shared object serves every version of an architecture, since the functions of the interpreter
+ * are handed over by driver_setup(). With -DWITH_PYTHON_H it belongs to one build and also exports the macros.
+ */
+#ifdef WITH_PYTHON_H
+#include <Python.h>
+#endif
+#include <stddef.h>
+
+typedef size_t word;
+
+struct slot {
+    word result;
+    word error[3]; /* type, value, traceback: references owned by whoever reads the slot; zeros for no error */
+};
+
+static void (*fetch)(word *, word *, word *);   /* PyErr_Fetch */
+static void (*restore)(word, word, word);       /* PyErr_Restore */
+static word (*entered)(word, word, word *);     /* the adapter: number, first argument, error to replace */
+
+void driver_setup(word fetch_address, word restore_address, word entered_address)
+{
+    fetch = (void (*)(word *, word *, word *))fetch_address;
+    restore = (void (*)(word, word, word))restore_address;
+    entered = (word (*)(word, word, word *))entered_address;
+}
+
+/* Arguments that a function does not take are ignored by the calling conventions in use. The slot is read before the
+ * call and written after it only, so a call made inside the call may use the same one. */
+void driver_call(struct slot *slot, word function, word a, word b, word c)
+{
+    word *error = slot->error;
+    if (error[0])
+        restore(error[0], error[1], error[2]);
+    slot->result = ((word (*)(word, word, word))function)(a, b, c);
+    fetch(&error[0], &error[1], &error[2]);
+}
+
+/* A destructor or a clear function: what is pending waits here, on the stack, while the adapter runs. */
+static word enter(word number, word argument)
+{
+    word error[3], result;
+    fetch(&error[0], &error[1], &error[2]);
+    result = entered(number, argument, error);
+    restore(error[0], error[1], error[2]);
+    return result;
+}
+
+#define ROW(X, r) \
+    X(r##0) X(r##1) X(r##2) X(r##3) X(r##4) X(r##5) X(r##6) X(r##7) \
+    X(r##8) X(r##9) X(r##a) X(r##b) X(r##c) X(r##d) X(r##e) X(r##f)
+#define ALL(X) ROW(X, 0x0) ROW(X, 0x1) ROW(X, 0x2) ROW(X, 0x3)
+#define DEFINE(n) static word entry_##n(word argument) { return enter(n, argument); }
+#define LIST(n) (word)entry_##n,
+
+ALL(DEFINE)
+
+/* The address of one of the 64 functions, each of which enters with a number of its own; 0 beyond them. */
+word driver_entry(word number)
+{
+    word entries[] = { ALL(LIST) };
+    return number < sizeof entries / sizeof *entries ? entries[number] : 0;
+}
+
+#ifdef WITH_PYTHON_H
+word macro_PyCapsule_CheckExact(word op) { return (word)PyCapsule_CheckExact((PyObject *)op); }
+void macro_Py_INCREF(word op) { Py_INCREF((PyObject *)op); }
+void macro_Py_DECREF(word op) { Py_DECREF((PyObject *)op); }
+word macro_Py_REFCNT(word ob) { return (word)Py_REFCNT((PyObject *)ob); }
+#endif
