@@ -10,9 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from capsule_model.errors import PyErr_SetString
-from capsule_model.memory import NULL
-from capsule_model.objects import Capsule, PyCapsule_Type
-from capsule_model.undefined import UndefinedBehavior
+from capsule_model.memory import NULL, strcmp
+from capsule_model.objects import SHIFT, Capsule, PyCapsule_Type
 
 if TYPE_CHECKING:
     from capsule_model.process import Process
@@ -43,20 +42,29 @@ def PyCapsule_New(py: Process, pointer: int, name: int, destructor: int) -> int:
         # rule: PyCapsule_New/null-pointer
         PyErr_SetString(py, "ValueError", "PyCapsule_New called with null pointer")
         return NULL
-    objects = py.objects
-    op = objects.next
-    objects.next = op + 128
-    # rule: PyCapsule_New/returns-capsule
+    capsule = Capsule()
+    capsule.ob_refcnt = 1
+    capsule.ob_type = PyCapsule_Type
+    capsule.pointer = pointer
     # rule: PyCapsule_New/name-is-not-copied
+    capsule.name = name
     # rule: PyCapsule_New/context-starts-null
-    objects[op] = Capsule(pointer, name, destructor, py.memory.clock)
-    return op
+    capsule.context = NULL
+    capsule.destructor = destructor
+    capsule.traverse_func = NULL
+    capsule.clear_func = NULL
+    capsule.is_tracked = False
+    capsule.born = py.memory.clock
+    # rule: PyCapsule_New/returns-capsule
+    # rule: error-indicator/success-leaves-it
+    return py.objects.place(capsule)
 
 
 def PyCapsule_CheckExact(py: Process, op: int) -> int:
     """Return 1 if the object is a capsule, 0 if not; the object must not be NULL. Never sets an error."""
     # rule: PyCapsule_CheckExact/type-alone
-    return int(py.objects[op].ob_type == PyCapsule_Type)
+    # rule: error-indicator/success-leaves-it
+    return 1 if py.objects[op].ob_type == PyCapsule_Type else 0
 
 
 def _is_legal_capsule(py: Process, capsule: int, function: str) -> Capsule | None:
@@ -69,7 +77,12 @@ def _is_legal_capsule(py: Process, capsule: int, function: str) -> Capsule | Non
         # rule: PyCapsule/invalid-null
         PyErr_SetString(py, "ValueError", f"{function} called with invalid PyCapsule object")
         return None
-    struct: Capsule = py.objects[capsule]
+    try:
+        struct: Capsule = py.structs[capsule >> SHIFT]
+    except IndexError:
+        raise py.objects.complain(capsule) from None
+    if struct.address != capsule:
+        raise py.objects.complain(capsule)
     if struct.ob_type != PyCapsule_Type:
         # rule: PyCapsule/invalid-type
         PyErr_SetString(py, "ValueError", f"{function} called with invalid PyCapsule object")
@@ -86,29 +99,13 @@ def _name_matches(py: Process, name1: int, name2: int) -> bool:
     if name1 == NULL or name2 == NULL:
         # rule: PyCapsule/null-name-matches-null-alone
         return name1 == name2
-    # rule: PyCapsule/names-compare-by-strcmp
-    return strcmp(py, name1, name2) == 0
-
-
-def strcmp(py: Process, s1: int, s2: int) -> int:
-    """Compare two C strings as C does: up to the first byte that differs, or the NUL."""
     strings = py.strings
     try:
-        a, b = strings[s1], strings[s2]
-    except UndefinedBehavior:
-        return _strcmp_by_bytes(py, s1, s2)
-    return 0 if a == b else -1 if a < b else 1
-
-
-def _strcmp_by_bytes(py: Process, s1: int, s2: int) -> int:
-    """Compare byte by byte, so that what lies behind the first difference is not read."""
-    while True:
-        a, b = py.memory.read(s1, 1), py.memory.read(s2, 1)
-        if a != b:
-            return -1 if a < b else 1
-        if a == b"\0":
-            return 0
-        s1, s2 = s1 + 1, s2 + 1
+        # rule: PyCapsule/names-compare-by-strcmp
+        return strings[name1] == strings[name2]
+    except KeyError:
+        # rule: PyCapsule/names-compare-by-strcmp
+        return strcmp(py.memory, name1, name2) == 0
 
 
 def PyCapsule_IsValid(py: Process, capsule: int, name: int) -> int:
@@ -118,16 +115,25 @@ def PyCapsule_IsValid(py: Process, capsule: int, name: int) -> int:
     """
     if capsule == NULL:
         # rule: PyCapsule_IsValid/null
+        # rule: error-indicator/success-leaves-it
         return 0
-    struct = py.objects[capsule]
+    try:
+        struct = py.structs[capsule >> SHIFT]
+    except IndexError:
+        raise py.objects.complain(capsule) from None
+    if struct.address != capsule:
+        raise py.objects.complain(capsule)
     if struct.ob_type != PyCapsule_Type:
         # rule: PyCapsule_IsValid/wrong-type
+        # rule: error-indicator/success-leaves-it
         return 0
     if struct.pointer == NULL:
         # rule: PyCapsule_IsValid/null-pointer
+        # rule: error-indicator/success-leaves-it
         return 0
     # rule: PyCapsule_IsValid/compares-name
-    return int(_name_matches(py, struct.name, name))
+    # rule: error-indicator/success-leaves-it
+    return 1 if _name_matches(py, struct.name, name) else 0
 
 
 def PyCapsule_GetPointer(py: Process, capsule: int, name: int) -> int:
@@ -144,6 +150,7 @@ def PyCapsule_GetPointer(py: Process, capsule: int, name: int) -> int:
         PyErr_SetString(py, "ValueError", "PyCapsule_GetPointer called with incorrect name")
         return NULL
     # rule: PyCapsule_GetPointer/returns-pointer
+    # rule: error-indicator/success-leaves-it
     return struct.pointer
 
 
@@ -157,6 +164,7 @@ def PyCapsule_GetName(py: Process, capsule: int) -> int:
         # rule: PyCapsule_GetName/invalid
         return NULL
     # rule: PyCapsule_GetName/returns-stored-address
+    # rule: error-indicator/success-leaves-it
     return struct.name
 
 
@@ -170,6 +178,7 @@ def PyCapsule_GetDestructor(py: Process, capsule: int) -> int:
         # rule: PyCapsule_GetDestructor/invalid
         return NULL
     # rule: PyCapsule_GetDestructor/returns-destructor
+    # rule: error-indicator/success-leaves-it
     return struct.destructor
 
 
@@ -183,6 +192,7 @@ def PyCapsule_GetContext(py: Process, capsule: int) -> int:
         # rule: PyCapsule_GetContext/invalid
         return NULL
     # rule: PyCapsule_GetContext/returns-context
+    # rule: error-indicator/success-leaves-it
     return struct.context
 
 
@@ -204,6 +214,7 @@ def PyCapsule_SetPointer(py: Process, capsule: int, pointer: int) -> int:
         PyErr_SetString(py, "ValueError", "PyCapsule_SetPointer called with null pointer")
         return -1
     # rule: PyCapsule_SetPointer/stores
+    # rule: error-indicator/success-leaves-it
     struct.pointer = pointer
     return 0
 
@@ -218,6 +229,7 @@ def PyCapsule_SetName(py: Process, capsule: int, name: int) -> int:
         # rule: PyCapsule_SetName/invalid
         return -1
     # rule: PyCapsule_SetName/stores
+    # rule: error-indicator/success-leaves-it
     struct.name = name
     return 0
 
@@ -232,6 +244,7 @@ def PyCapsule_SetDestructor(py: Process, capsule: int, destructor: int) -> int:
         # rule: PyCapsule_SetDestructor/invalid
         return -1
     # rule: PyCapsule_SetDestructor/stores
+    # rule: error-indicator/success-leaves-it
     struct.destructor = destructor
     return 0
 
@@ -246,6 +259,7 @@ def PyCapsule_SetContext(py: Process, capsule: int, context: int) -> int:
         # rule: PyCapsule_SetContext/invalid
         return -1
     # rule: PyCapsule_SetContext/stores
+    # rule: error-indicator/success-leaves-it
     struct.context = context
     return 0
 
@@ -269,6 +283,7 @@ def _PyCapsule_SetTraverse(py: Process, op: int, traverse_func: int, clear_func:
         struct.is_tracked = True
         py.tracked[op] = None
     # rule: _PyCapsule_SetTraverse/stores
+    # rule: error-indicator/success-leaves-it
     struct.traverse_func = traverse_func
     struct.clear_func = clear_func
     return 0

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.console import Console
@@ -42,25 +41,24 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         # The reader of a pipe went away; a second failure while flushing at exit is of no interest.
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         return 1
     except (FileNotFoundError, PermissionError) as error:
         click.echo(f"capsule-model: {input_error(error)}", err=True)
         return 2
 
 
-class _Percent(click.ParamType[float]):
-    name = "percent"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return `value` as a number from 0 to 100."""
-        try:
-            number = float(str(value).removesuffix("%"))
-        except ValueError:
-            number = math.nan
-        if not 0 <= number <= 100:
-            self.fail(f"{value!r} is no percentage; expected a number from 0 to 100", param, ctx)
-        return number
+def _percent(context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
+    """Return the value of an option as a number from 0 to 100."""
+    if value is None:
+        return None
+    try:
+        number = float(value.removesuffix("%"))
+    except ValueError:
+        number = math.nan
+    if not 0 <= number <= 100:
+        raise click.BadParameter(f"{value!r} is no percentage; expected a number from 0 to 100", context, parameter)
+    return number
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -75,7 +73,7 @@ def main() -> None:
 @click.option("--vectors", metavar="PATH", type=_PATH, help="A file or a folder of vectors (default: all).")
 @click.option("--json", "json_file", metavar="FILE", type=_PATH, help="Write the report to FILE as JSON.")
 @click.option("--in-process", is_flag=True, help="Run the ctypes adapter here instead of in a process of its own.")
-@click.option("--min-rules", metavar="PERCENT", type=_Percent(), help="Fail if fewer rules are reached.")
+@click.option("--min-rules", metavar="PERCENT", callback=_percent, help="Fail if fewer rules are reached.")
 @click.option(
     "--time-limit",
     metavar="SECONDS",
@@ -152,9 +150,10 @@ def show(name: str) -> None:
 @profiles.command()
 @click.argument("left", metavar="A")
 @click.argument("right", metavar="B")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def diff(left: str, right: str, as_json: bool) -> int:
-    """List what two profiles do differently, and the vectors that show it."""
+@click.option("--vectors", "with_vectors", is_flag=True, help="List the vectors that show it, too.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, vectors included.")
+def diff(left: str, right: str, with_vectors: bool, as_json: bool) -> int:
+    """List what two profiles do differently."""
     from capsule_model.conform.profile_diff import profile_diff
     from capsule_model.trace.files import load
 
@@ -167,7 +166,7 @@ def diff(left: str, right: str, as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps(found.as_json(), indent=1))
     else:
-        for line in found.lines():
+        for line in found.lines(vectors=with_vectors):
             click.echo(line)
     for problem in loaded.problems:
         click.echo(str(problem), err=True)

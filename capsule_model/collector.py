@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from capsule_model.objects import Capsule
-from capsule_model.runtime import Py_DECREF, Py_INCREF
+from capsule_model.memory import NULL
+from capsule_model.runtime import Py_DECREF, Py_INCREF, PyErr_WriteUnraisable
 
 if TYPE_CHECKING:
     from capsule_model.process import Process
@@ -32,21 +32,22 @@ def gc_get_referents(py: Process, obj: int) -> list[int]:
     return found
 
 
-def capsule_traverse(py: Process, op: int, visit: Callable[[int], int]) -> int:
-    """Call the capsule's traverse function, if it has one, and return what that returned."""
+def capsule_traverse(py: Process, op: int, visit: Callable[[int], int]) -> None:
+    """Call the capsule's traverse function, if it has one."""
     capsule = py.objects[op]
-    if not isinstance(capsule, Capsule) or capsule.traverse_func == 0:
+    if capsule.traverse_func == NULL:
         # rule: gc/nothing-to-traverse
-        return 0
+        return
     # rule: gc/traverse-is-called
-    return py.functions.typed(capsule.traverse_func, "traverse").call(op, visit) or 0
+    py.functions.typed(capsule.traverse_func, "traverse").call(op, visit)
 
 
 def gc_collect(py: Process) -> None:
     """Find the tracked capsules that only each other keep alive, and clear them.
 
     Each is held by the collector while its clear function runs; the reference that clear gives back brings it
-    to its end afterwards.
+    to its end afterwards. Errors have no caller to go to: the hook for unraisable ones gets them.
+    Source: Python/gc.c:1016, 1457 (3.13.5).
     """
     for op in _unreachable(py):
         if op not in py.objects:
@@ -56,7 +57,13 @@ def gc_collect(py: Process) -> None:
         Py_INCREF(py, op)
         # rule: gc/clears-unreachable
         py.functions.typed(capsule.clear_func, "clear").call(op)
+        if py.error is not None:
+            # rule: gc/clear-error-is-unraisable
+            PyErr_WriteUnraisable(py, NULL)
         Py_DECREF(py, op)
+    if py.error is not None:
+        # rule: gc/collection-error-is-unraisable
+        PyErr_WriteUnraisable(py, NULL)
 
 
 def _unreachable(py: Process) -> list[int]:

@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 __all__ = [
     "PyErr",
     "PyErr_Clear",
+    "PyErr_Format",
     "PyErr_NoMemory",
     "PyErr_Occurred",
     "PyErr_Restore",
+    "PyErr_SetObject",
     "PyErr_SetString",
     "bases_of",
     "decode_error",
@@ -34,14 +36,13 @@ class PyErr:
     the indicator, and whoever put it aside.
     """
 
-    __slots__ = ("attributes", "holders", "obj", "text", "type")
+    attributes: dict[str, str | None] | None = None
+    obj = NULL
+    holders = 1
 
-    def __init__(self, type: str, text: str, attributes: dict[str, str | None] | None = None, obj: int = NULL) -> None:
+    def __init__(self, type: str, text: str) -> None:
         self.type = type
         self.text = text
-        self.attributes = attributes
-        self.obj = obj
-        self.holders = 1
 
     def __repr__(self) -> str:
         """Return the exception as Python writes it."""
@@ -56,19 +57,18 @@ def PyErr_Restore(py: Process, error: PyErr | None) -> None:
     """Make an exception the pending one, or none; the one that was pending is released after that."""
     old = py.error
     py.error = error
-    if old is not None:
+    if old is not None and old.obj != NULL:
         release(py, old)
 
 
 def release(py: Process, error: PyErr) -> None:
-    """Let go of an exception; the last holder gives back the reference that it keeps."""
+    """Let go of an exception that keeps an object alive; the last holder gives the reference back."""
     error.holders -= 1
-    if error.holders == 0 and error.obj != NULL:
+    if error.holders == 0:
         from capsule_model.runtime import Py_DECREF
 
-        obj, error.obj = error.obj, NULL
         # rule: error-indicator/releases-object
-        Py_DECREF(py, obj)
+        Py_DECREF(py, error.obj)
 
 
 def new_exception(py: Process, type: str, text: str) -> PyErr:
@@ -82,31 +82,61 @@ def new_exception(py: Process, type: str, text: str) -> PyErr:
             attributes = {"name": None, "obj": None}
         elif issubclass(cls, NameError):
             attributes = {"name": None}
-    return PyErr(type, text, attributes)
+    error = PyErr(type, text)
+    error.attributes = attributes
+    return error
+
+
+def PyErr_SetObject(py: Process, error: PyErr) -> None:
+    """Replace the pending exception by another one. Nothing is chained."""
+    if "set-error-clears-first" in py.behaviours:
+        # rule: error-indicator/set-clears-first
+        PyErr_Restore(py, None)
+    # rule: error-indicator/replaced-not-chained
+    PyErr_Restore(py, error)
+
+
+def PyErr_Format(py: Process, error: PyErr) -> None:
+    """Replace the pending exception by another one, whose text was put together; the old one goes first.
+
+    What its release runs finds the indicator clear, where ``PyErr_SetString`` would show it the new exception.
+    Source: Python/errors.c, _PyErr_FormatV (3.13.5).
+    """
+    # rule: error-indicator/format-clears-first
+    PyErr_Restore(py, None)
+    PyErr_SetObject(py, error)
 
 
 def PyErr_SetString(py: Process, type: str, text: str) -> None:
     """Replace the pending exception by a new one. Nothing is chained."""
     old = py.error
+    if old is not None and old.obj != NULL:
+        PyErr_SetObject(py, PyErr(type, text))
+        return
+    # rule: error-indicator/replaced-not-chained
     py.error = PyErr(type, text)
-    if old is not None:
-        # rule: error-indicator/replaced-not-chained
-        release(py, old)
 
 
 def PyErr_Clear(py: Process) -> None:
     """Forget the pending exception; nothing happens where there is none."""
-    PyErr_Restore(py, None)
+    old = py.error
+    # rule: PyErr_Clear/forgets
+    py.error = None
+    if old is not None and old.obj != NULL:
+        release(py, old)
 
 
 def PyErr_Occurred(py: Process) -> str | None:
     """Return the type of the pending exception, or None."""
+    # rule: PyErr_Occurred/type-of-pending
     return None if py.error is None else py.error.type
 
 
 def PyErr_NoMemory(py: Process) -> int:
     """Set ``MemoryError`` and return NULL."""
-    PyErr_SetString(py, "MemoryError", "")
+    # rule: PyErr_NoMemory/sets-and-returns-null
+    # rule: error-indicator/replaced-not-chained
+    PyErr_Restore(py, PyErr("MemoryError", ""))
     return NULL
 
 

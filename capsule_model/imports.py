@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from capsule_model.attributes import PyObject_GetAttrString, new_attribute_error
+from capsule_model.attributes import get_attribute, new_attribute_error
 from capsule_model.capsule import PyCapsule_IsValid
 from capsule_model.errors import (
-    PyErr,
     PyErr_Clear,
+    PyErr_Format,
     PyErr_Occurred,
     PyErr_Restore,
     PyErr_SetString,
     decode_error,
+    new_exception,
 )
 from capsule_model.memory import NULL
 from capsule_model.objects import NONE, PyModule_Type, PyObject
-from capsule_model.runtime import Py_DECREF, Py_INCREF
-from capsule_model.undefined import Kind, diagnose
+from capsule_model.runtime import Py_DECREF, Py_DecRef, Py_INCREF
+from capsule_model.undefined import Kind, NotModelled, diagnose
 
 if TYPE_CHECKING:
     from capsule_model.process import Process
@@ -27,15 +28,16 @@ if TYPE_CHECKING:
 __all__ = ["Module", "PyCapsule_Import", "PyImport_ImportModule", "import_module"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Module:
-    """What the finder knows of a module: its body, called with the module's address.
+    """What the finder knows of a module: its body, called with the module's address, and whether that is running.
 
     The body returns 0, or -1 with an exception set.
     """
 
     body: Callable[[int], int]
     is_package: bool = False
+    initializing: bool = False
 
 
 def PyCapsule_Import(py: Process, name: int, no_block: int) -> int:
@@ -46,7 +48,7 @@ def PyCapsule_Import(py: Process, name: int, no_block: int) -> int:
     reference is kept: the pointer outlives a capsule that was made for this call.
     Source: Objects/capsule.c:228 (3.13.5).
     """
-    path = py.strings[name]
+    path = py.memory.c_string(name)
     if py.error is not None:
         # rule: PyCapsule_Import/pending-exception
         fact = f"{py.memory.clock} imports a capsule with {py.error!r} pending"
@@ -61,10 +63,10 @@ def PyCapsule_Import(py: Process, name: int, no_block: int) -> int:
         shown = first.decode(errors="replace")
         text = f'PyCapsule_Import could not import module "{shown}"'
         # rule: PyCapsule_Import/module-not-imported
-        PyErr_Restore(py, PyErr("ImportError", text, {"name": None, "path": None}))
+        PyErr_Format(py, new_exception(py, "ImportError", text))
         return NULL
     for component in rest:
-        attribute = PyObject_GetAttrString(py, object, py.memory.literal(component))
+        attribute = get_attribute(py, object, component)
         Py_DECREF(py, object)
         object = attribute
         if object == NULL:
@@ -77,7 +79,7 @@ def PyCapsule_Import(py: Process, name: int, no_block: int) -> int:
     else:
         shown = path.decode(errors="replace")
         # rule: PyCapsule_Import/not-valid
-        PyErr_Restore(py, new_attribute_error(py, f'PyCapsule_Import "{shown}" is not valid'))
+        PyErr_Format(py, new_attribute_error(py, f'PyCapsule_Import "{shown}" is not valid'))
     # rule: PyCapsule_Import/keeps-no-reference
     Py_DECREF(py, object)
     return pointer
@@ -100,30 +102,68 @@ def PyImport_ImportModule(py: Process, raw: bytes) -> int:
 
 def import_module(py: Process, name: str) -> int:
     """Return a new reference to ``sys.modules[name]``, running the module's body first where it is not there."""
-    entry = py.sys_modules.get(name)
-    if entry is None:
-        parent = name.rpartition(".")[0]
-        if parent != "" and not _import_parent(py, parent):
-            # rule: PyImport_ImportModule/parent-fails
-            return NULL
-        if name not in py.sys_modules and not _load(py, name, parent):
-            return NULL
-        entry = py.sys_modules.get(name)
-        if entry is None:
-            # rule: PyImport_ImportModule/body-removed-entry
-            PyErr_SetString(py, "KeyError", name)
-            return NULL
-    elif entry == NONE:
-        text = f"import of {name} halted; None in sys.modules"
-        # rule: PyImport_ImportModule/none-entry
-        PyErr_Restore(py, PyErr("ModuleNotFoundError", text, {"name": name, "path": None}))
+    if not _imported(py, name):
         return NULL
-    elif not _spec_can_be_asked(py, entry):
-        # rule: PyImport_ImportModule/spec-lookup-raises
+    first = name.partition(".")[0]
+    if first != name and not _imported(py, first):
+        # rule: PyImport_ImportModule/first-component-fails
         return NULL
     # rule: PyImport_ImportModule/returns-entry
-    Py_INCREF(py, entry)
-    return entry
+    Py_INCREF(py, py.sys_modules[name])
+    return py.sys_modules[name]
+
+
+def _imported(py: Process, name: str) -> bool:
+    """See to it that an entry of ``sys.modules`` is there and can be used; else an exception is set."""
+    entry = py.sys_modules.get(name)
+    if entry is None:
+        return _find_and_load(py, name)
+    if entry == NONE:
+        # rule: PyImport_ImportModule/none-entry
+        _module_not_found(py, f"import of {name} halted; None in sys.modules", name)
+        return False
+    return _spec_can_be_asked(py, entry)
+
+
+def _spec_can_be_asked(py: Process, entry: int) -> bool:
+    """Ask an entry that is no module whether it is still being imported; an exception is set where that failed."""
+    if py.objects[entry].ob_type == PyModule_Type:
+        return True
+    spec = _optional(py, entry, b"__spec__")
+    if spec != NULL:
+        initializing = _optional(py, spec, b"_initializing")
+        Py_DECREF(py, spec)
+        Py_DecRef(py, initializing)
+    return py.error is None
+
+
+def _optional(py: Process, o: int, name: bytes) -> int:
+    """Return a new reference to an attribute, or NULL; an exception stays only where it can end the import."""
+    found = get_attribute(py, o, name)
+    if PyErr_Occurred(py) not in (None, "AttributeError") and "spec-errors-end-import" in py.behaviours:
+        # rule: PyImport_ImportModule/spec-lookup-raises
+        return NULL
+    PyErr_Clear(py)
+    return found
+
+
+def _find_and_load(py: Process, name: str) -> bool:
+    """Import the packages that a name lies in, then find the module and run its body."""
+    parent = name.rpartition(".")[0]
+    if parent != "":
+        if parent not in py.sys_modules and not _import_parent(py, parent):
+            # rule: PyImport_ImportModule/parent-fails
+            return False
+        if name in py.sys_modules:
+            # rule: PyImport_ImportModule/parent-imported-it
+            return True
+        if not _is_package(py, parent, name):
+            return False
+    if name not in py.finder:
+        # rule: PyImport_ImportModule/missing-module
+        _module_not_found(py, f"No module named {name!r}", name)
+        return False
+    return _load(py, name, parent)
 
 
 def _import_parent(py: Process, parent: str) -> bool:
@@ -134,39 +174,42 @@ def _import_parent(py: Process, parent: str) -> bool:
     return True
 
 
-def _spec_can_be_asked(py: Process, entry: int) -> bool:
-    """Look at ``__spec__`` of an entry that is no module: any error but AttributeError ends the import."""
-    if py.objects[entry].ob_type == PyModule_Type:
+def _is_package(py: Process, parent: str, name: str) -> bool:
+    """Ask the parent for ``__path__``; without it nothing can lie inside."""
+    entry = py.sys_modules[parent]
+    path = get_attribute(py, entry, b"__path__")
+    if path != NULL:
+        Py_DECREF(py, path)
+        if py.objects[entry].ob_type != PyModule_Type:
+            raise NotModelled(f"{parent!r}, a package of its own making")
         return True
-    spec = PyObject_GetAttrString(py, entry, py.memory.literal(b"__spec__"))
-    if spec != NULL:
-        Py_DECREF(py, spec)
-        return True
-    if "spec-errors-end-import" in py.behaviours and PyErr_Occurred(py) != "AttributeError":
-        return False
-    PyErr_Clear(py)
-    return True
+    if PyErr_Occurred(py) == "AttributeError":
+        context: Any = {"type": "AttributeError", "text": str(py.error)}
+        # rule: PyImport_ImportModule/parent-is-no-package
+        _module_not_found(py, f"No module named {name!r}; {parent!r} is not a package", name, context)
+    return False
 
 
 def _load(py: Process, name: str, parent: str) -> bool:
     """Make the module, run its body, and leave it in ``sys.modules`` if the body ended well."""
-    found = py.finder.get(name)
-    if found is None:
-        text = f"No module named '{name}'"
-        if parent != "" and not py.finder[parent].is_package:
-            text += f"; '{parent}' is not a package"
-        # rule: PyImport_ImportModule/missing-module
-        PyErr_Restore(py, PyErr("ModuleNotFoundError", text, {"name": name, "path": None}))
-        return False
-    module = py.objects.place(PyObject(1, PyModule_Type, py.memory.clock, name=name))
+    found = py.finder[name]
+    module = py.objects.place(PyObject(2, PyModule_Type, py.memory.clock, name=name))
     py.sys_modules[name] = module
-    if found.body(module) != 0:
-        pending, py.error = py.error, None
+    found.initializing = True
+    failed = found.body(module) != 0
+    found.initializing = False
+    if not failed and name not in py.sys_modules:
+        # rule: PyImport_ImportModule/body-removed-entry
+        PyErr_SetString(py, "KeyError", name)
+    pending, py.error = py.error, None
+    if failed:
         # rule: PyImport_ImportModule/body-raises
         forget(py, name)
-        py.error = pending
+    Py_DECREF(py, module)
+    PyErr_Restore(py, pending)
+    if pending is not None:
         return False
-    if parent != "" and name in py.sys_modules:
+    if parent != "":
         _bind_to_parent(py, name, parent)
     return True
 
@@ -175,9 +218,19 @@ def _bind_to_parent(py: Process, name: str, parent: str) -> None:
     """Make a submodule an attribute of its package."""
     child = name.rpartition(".")[2]
     package = py.objects[py.sys_modules[parent]]
+    old = package.attrs.get(child, NULL)
     Py_INCREF(py, py.sys_modules[name])
     # rule: PyImport_ImportModule/submodule-becomes-attribute
     package.attrs[child] = py.sys_modules[name]
+    Py_DecRef(py, old)
+
+
+def _module_not_found(py: Process, text: str, name: str, context: Any = None) -> None:
+    error = new_exception(py, "ModuleNotFoundError", text)
+    error.attributes = {"name": name, "path": None}
+    if context is not None:
+        error.attributes["__context__"] = context
+    PyErr_Restore(py, error)
 
 
 def forget(py: Process, name: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from capsule_model.memory import NULL
-from capsule_model.objects import OBJECTS, STRIDE, Capsule
+from capsule_model.objects import SHIFT, Capsule
 from capsule_model.undefined import Kind, NotModelled, diagnose
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ def capsule_bytes(py: Process, op: int) -> bytes:
 
 def read(py: Process, address: int, size: int) -> bytes:
     """Return bytes from anywhere: from a block, or from the inside of a capsule."""
-    base = address - (address - OBJECTS) % STRIDE
-    if base not in py.objects and base not in py.objects.dead:
+    base = address >> SHIFT << SHIFT
+    if base not in py.objects and not py.objects.existed(base):
         return py.memory.read(address, size)
     offset = address - base
     raw = capsule_bytes(py, base) if base in py.objects else b""

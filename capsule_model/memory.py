@@ -11,14 +11,16 @@ from dataclasses import dataclass, field
 
 from capsule_model.undefined import Kind, UndefinedBehavior, diagnose
 
-__all__ = ["NULL", "Block", "Memory", "Strings"]
+__all__ = ["NULL", "Block", "Memory", "strcmp"]
 
 NULL = 0
 ALIGNMENT = 16
 GAP = 64
 
-STATIC = 0x0100_0000
-HEAP = {4: 0x1000_0000, 8: 0x5600_0000_0000}
+# Where functions, static storage and the heap begin, by word size; objects lie below.
+TEXT = {4: 0x9000_0000, 8: 0x5500_0000_0000}
+STATIC = {4: 0xA000_0000, 8: 0x5580_0000_0000}
+HEAP = {4: 0xB000_0000, 8: 0x5600_0000_0000}
 
 
 @dataclass(slots=True)
@@ -71,40 +73,21 @@ class Region:
         return self.blocks[max(bisect_right(self.bases, address) - 1, 0)]
 
 
-class Strings(dict[int, bytes]):
-    """Map the address of a C string to its bytes, the NUL left out.
-
-    A string is read from memory when it is first asked for, and forgotten when its block is written to or
-    freed; an address that holds no readable string is undefined behaviour.
-    """
-
-    def __init__(self, memory: Memory) -> None:
-        super().__init__()
-        self.memory = memory
-
-    def __missing__(self, address: int) -> bytes:
-        """Read the string, remember it, and return it."""
-        block = self.memory.block_at(address, 1, "reads a C string at")
-        value = self.memory.read_string(block, address)
-        block.strings.add(address)
-        self[address] = value
-        return value
-
-
 class Memory:
     """The blocks of one process.
 
     ``word`` is the size of a machine word in bytes, ``order`` its byte order (``little`` or ``big``).
-    ``clock`` is the text that says what step is running; histories quote it.
+    ``clock`` is the text that says what step is running; histories quote it. ``strings`` remembers C strings that
+    were read, until their block is written to or freed.
     """
 
     def __init__(self, word: int, order: str) -> None:
         self.word = word
         self.order: str = order
         self.clock = "step 0"
-        self.static = Region(STATIC)
+        self.static = Region(STATIC[word])
         self.heap = Region(HEAP[word])
-        self.strings = Strings(self)
+        self.strings: dict[int, bytes] = {}
 
     def malloc(self, size: int) -> int:
         """Allocate ``size`` uninitialised bytes and return their address, aligned to 16."""
@@ -190,8 +173,12 @@ class Memory:
         self._aligned(address, "writes a word at")
         self.write(address, value.to_bytes(self.word, self.order))  # type: ignore[arg-type]
 
-    def read_string(self, block: Block, address: int) -> bytes:
-        """Return the bytes from ``address`` to the next NUL in its block."""
+    def c_string(self, address: int) -> bytes:
+        """Return the bytes of the C string at an address, the NUL left out; each must have been written."""
+        known = self.strings.get(address)
+        if known is not None:
+            return known
+        block = self.block_at(address, 1, "reads a C string at")
         start = address - block.address
         end = block.data.find(0, start)
         stop = block.size if end < 0 else end
@@ -201,6 +188,19 @@ class Memory:
         if end < 0:
             # rule: memory/unterminated-string
             raise self.complain(Kind.OUT_OF_BOUNDS, address, "reads a C string without a NUL at", block)
+        value = self.strings[address] = bytes(block.data[start:end])
+        block.strings.add(address)
+        return value
+
+    def peek_string(self, address: int) -> bytes | None:
+        """Return the bytes of a C string for somebody who looks on, None where a program could not read them."""
+        block = self.nearest(address)
+        if block is None or block.died is not None or not block.address <= address < block.address + block.size:
+            return None
+        start = address - block.address
+        end = block.data.find(0, start)
+        if end < 0 or (block.defined is not None and 0 in block.defined[start : end + 1]):
+            return None
         return bytes(block.data[start:end])
 
     def complain(self, kind: Kind, address: int, doing: str, block: Block | None) -> UndefinedBehavior:
@@ -222,3 +222,22 @@ class Memory:
         for address in block.strings:
             self.strings.pop(address, None)
         block.strings.clear()
+
+
+def strcmp(memory: Memory, s1: int, s2: int) -> int:
+    """Compare two C strings as C does: nothing behind the first byte that differs is read."""
+    try:
+        a, b = memory.c_string(s1), memory.c_string(s2)
+    except UndefinedBehavior:
+        return _strcmp_by_bytes(memory, s1, s2)
+    return 0 if a == b else -1 if a < b else 1
+
+
+def _strcmp_by_bytes(memory: Memory, s1: int, s2: int) -> int:
+    while True:
+        a, b = memory.read(s1, 1), memory.read(s2, 1)
+        if a != b:
+            return -1 if a < b else 1
+        if a == b"\0":
+            return 0
+        s1, s2 = s1 + 1, s2 + 1

@@ -1,7 +1,7 @@
 """Objects: the structs that a ``PyObject *`` points to, and the table that finds them by address.
 
-Object structs lie in a region of their own, at a fixed distance from each other, so that a pointer into the
-middle of one is traced to it without a search.
+Object structs lie in a region of their own, at a fixed distance from each other, so that the number of an object is
+its address shifted, and a pointer into the middle of one is traced to it without a search.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NONE",
+    "NOTHING",
+    "SHIFT",
     "TYPES",
     "TYPE_NAMED",
     "Capsule",
@@ -28,13 +30,14 @@ __all__ = [
     "type_name",
 ]
 
-OBJECTS = 0x4000_0000
-STRIDE = 128
+# An object lies at its number times 128; the numbers below FIRST belong to the types and to None.
+SHIFT = 7
+FIRST = 512
 
 # The addresses of the type objects that the model knows; each is an object itself.
-PyType_Type = 0x0080_0000
-PyCapsule_Type = 0x0080_0400
-PyModule_Type = 0x0080_0800
+PyType_Type = 0x2000
+PyCapsule_Type = 0x2080
+PyModule_Type = 0x2100
 _OTHERS = [
     "int",
     "str",
@@ -50,11 +53,11 @@ _OTHERS = [
     "builtin_function_or_method",
 ]
 TYPES = {PyType_Type: "type", PyCapsule_Type: "PyCapsule", PyModule_Type: "module"} | {
-    0x0080_1000 + 0x400 * index: name for index, name in enumerate(_OTHERS)
+    0x3000 + 0x80 * index: name for index, name in enumerate(_OTHERS)
 }
 TYPE_NAMED = {name: address for address, name in TYPES.items()}
 # The address of None, the one object that the import system treats in a way of its own.
-NONE = 0x0080_0F00
+NONE = 0x2F00
 IMMORTAL = 1 << 29
 
 
@@ -75,6 +78,7 @@ class PyObject:
     attrs: dict[str, int] = field(default_factory=dict)
     raising: dict[str, tuple[str, str]] = field(default_factory=dict)
     getattr: Callable[[str], int] | None = None
+    address: int = NULL
     is_tracked = False
 
 
@@ -84,56 +88,98 @@ class Capsule:
     The fields ``traverse_func`` and ``clear_func`` are part of the struct from 3.13 on.
     """
 
-    __slots__ = (
-        "born",
-        "clear_func",
-        "context",
-        "destructor",
-        "is_tracked",
-        "name",
+    # In the order of use, not of the alphabet: what every call reads lies together.
+    __slots__ = (  # noqa: RUF023
+        "address",
         "ob_refcnt",
         "ob_type",
         "pointer",
+        "name",
+        "destructor",
+        "context",
         "traverse_func",
+        "clear_func",
+        "is_tracked",
+        "born",
     )
+    address: int
+    ob_refcnt: int
+    ob_type: int
+    pointer: int
+    name: int
+    destructor: int
+    context: int
+    traverse_func: int
+    clear_func: int
+    is_tracked: bool
+    born: str
 
-    def __init__(self, pointer: int, name: int, destructor: int, born: str) -> None:
-        self.ob_refcnt = 1
-        self.ob_type = PyCapsule_Type
-        self.pointer = pointer
-        self.name = name
-        self.context = NULL
-        self.destructor = destructor
-        self.traverse_func = NULL
-        self.clear_func = NULL
-        self.is_tracked = False
-        self.born = born
+
+# Stands in the table where no object lies, or none any more.
+NOTHING = PyObject(0, NULL, address=-1)
 
 
-class Objects(dict[int, Any]):
-    """Map the address of a live object to its struct; any other address is undefined behaviour.
+class Objects:
+    """The objects of one process, found by address; any address but a live object's is undefined behaviour.
 
-    A struct is a ``Capsule`` where ``ob_type`` says so, else a ``PyObject``.
-
-    ``dead`` keeps the birth and the death of objects that were freed.
+    ``table`` holds the struct of each object at its number: a ``Capsule`` where ``ob_type`` says so, else a
+    ``PyObject``. ``deaths`` keeps, for each object that was freed, its address, its birth and its death, one
+    after the other. ``size`` is that of a capsule's struct, in bytes.
     """
 
-    def __init__(self, memory: Memory) -> None:
-        super().__init__()
+    def __init__(self, memory: Memory, size: int) -> None:
         self.memory = memory
-        self.next = OBJECTS
-        self.dead: dict[int, tuple[str, str]] = {}
+        self.size = size
+        self.table: list[Any] = [NOTHING] * FIRST
+        self.deaths: list[int | str] = []
 
-    def place(self, struct: PyObject) -> int:
+    def place(self, struct: Capsule | PyObject) -> int:
         """Give a struct an address of its own and return it."""
-        address = self.next
-        self.next = address + STRIDE
-        self[address] = struct
+        table = self.table
+        address = struct.address = len(table) << SHIFT
+        table.append(struct)
         return address
 
-    def __missing__(self, address: int) -> PyObject:
-        """Say what is wrong with an address that is used as an object."""
-        raise self.complain(address)
+    def place_at(self, address: int, struct: PyObject) -> None:
+        """Put a struct that the process has from its start at its fixed address."""
+        struct.address = address
+        self.table[address >> SHIFT] = struct
+
+    def __getitem__(self, address: int) -> Any:
+        """Return the struct at an address, or raise the diagnosis."""
+        try:
+            struct = self.table[address >> SHIFT]
+        except IndexError:
+            raise self.complain(address) from None
+        if struct.address != address:
+            raise self.complain(address)
+        return struct
+
+    def get(self, address: int) -> Capsule | PyObject | None:
+        """Return the struct at an address, None if no object is alive there."""
+        number = address >> SHIFT
+        if not 0 <= number < len(self.table) or self.table[number].address != address:
+            return None
+        struct: Capsule | PyObject = self.table[number]
+        return struct
+
+    def __contains__(self, address: int) -> bool:
+        """Tell whether an object is alive at the address."""
+        return self.get(address) is not None
+
+    def alive(self) -> list[Any]:
+        """Return the structs of all objects that are alive, in the order of their addresses."""
+        return [struct for struct in self.table if struct is not NOTHING]
+
+    def existed(self, address: int) -> bool:
+        """Tell whether an object was ever placed at the address."""
+        number, rest = divmod(address, 1 << SHIFT)
+        return rest == 0 and FIRST <= number < len(self.table)
+
+    def obituary(self, address: int) -> list[str]:
+        """Return when an object that was freed came to be, and when it went."""
+        place = self.deaths.index(address)
+        return [f"object created at {self.deaths[place + 1]}", f"freed at {self.deaths[place + 2]}"]
 
     def complain(self, address: int) -> UndefinedBehavior:
         """Return the diagnosis of an address that is no live object, with what is known of it."""
@@ -141,13 +187,11 @@ class Objects(dict[int, Any]):
         if address == NULL:
             # rule: object/null
             return diagnose(Kind.NULL_DEREFERENCE, f"{clock} uses NULL as an object", [], address)
-        base = address - (address - OBJECTS) % STRIDE
-        if base in self.dead:
-            born, died = self.dead[base]
-            history = [f"object created at {born}", f"freed at {died}"]
+        base = address >> SHIFT << SHIFT
+        if self.existed(base) and base not in self:
             # rule: object/use-after-free
-            return diagnose(Kind.USE_AFTER_FREE, f"{clock} uses the object at {base:#x}", history, base)
-        if base in self:
+            return diagnose(Kind.USE_AFTER_FREE, f"{clock} uses the object at {base:#x}", self.obituary(base), base)
+        if base in self and address - base < self.size:
             fact = f"{clock} uses {address:#x}, {address - base} bytes into an object, as an object"
             kind = Kind.MISALIGNED if address % self.memory.word else Kind.NOT_AN_OBJECT
             # rule: object/interior-pointer

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from capsule_model.memory import Memory
+from capsule_model.memory import TEXT, Memory
 from capsule_model.objects import (
     IMMORTAL,
     NONE,
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from capsule_model.profiles import Profile
 
 __all__ = ["CFunction", "Functions", "Process"]
-
-TEXT = 0x0040_0000
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +75,8 @@ class Process:
         self.behaviours = profile.behaviours
         self.memory = Memory(profile.word, profile.order)
         self.strings = self.memory.strings
-        self.objects = Objects(self.memory)
+        self.objects = Objects(self.memory, profile.basicsize)
+        self.structs = self.objects.table
         self.functions = Functions(self.memory)
         self.error: PyErr | None = None
         self.errors: dict[str, PyErr | None] = {}
@@ -88,8 +87,8 @@ class Process:
         self.finder: dict[str, Module] = {}
         self.unraisable: Callable[[PyErr, int], None] = lambda error, obj: None
         for address, name in TYPES.items():
-            self.objects[address] = PyObject(IMMORTAL, PyType_Type, name=name)
-        self.objects[NONE] = PyObject(IMMORTAL, TYPE_NAMED["NoneType"])
+            self.objects.place_at(address, PyObject(IMMORTAL, PyType_Type, name=name))
+        self.objects.place_at(NONE, PyObject(IMMORTAL, TYPE_NAMED["NoneType"]))
 
     def function(self, call: Callable[..., int | None], type: str = "destructor", name: str = "") -> int:
         """Give a Python callable the address of a C function of some type, and return the address.
@@ -97,7 +96,7 @@ class Process:
         A ``destructor`` is called with the capsule's address, a ``clear`` likewise, a ``traverse`` with the
         capsule's address and the visit function.
         """
-        address = TEXT + 16 * (len(self.functions) + 1)
+        address = TEXT[self.profile.word] + 16 * (len(self.functions) + 1)
         self.functions[address] = CFunction(type, name or call.__name__, call)
         return address
 
@@ -125,13 +124,8 @@ class Process:
     def leaks(self) -> list[UndefinedBehavior]:
         """Return a diagnosis for each capsule and each ``malloc`` block that is still alive, to ask at exit."""
         found = [
-            diagnose(
-                Kind.LEAK,
-                f"the object at {address:#x} is alive at exit",
-                [f"created at {struct.born}"],
-                address,
-            )
-            for address, struct in self.objects.items()
+            diagnose(Kind.LEAK, f"{struct.address:#x} is alive at exit", [f"created at {struct.born}"], struct.address)
+            for struct in self.objects.alive()
             if struct.ob_type == PyCapsule_Type
         ]
         found += [

@@ -85,6 +85,12 @@ BEHAVIOURS: dict[str, Behaviour] = {
             _since(10),
         ),
         Behaviour(
+            "set-error-clears-first",
+            "Setting an exception releases the pending one before the new one is there.",
+            "Python/errors.c:180, _PyErr_SetObject (3.13.5); the new one is set first in Python/errors.c:182 (3.11.2)",
+            _since(12),
+        ),
+        Behaviour(
             "set-error-context",
             "An AttributeError of setting an attribute has the attributes name and obj filled in.",
             "observed: 3.13.0; both are None in 3.12.1",

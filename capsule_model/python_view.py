@@ -35,6 +35,9 @@ def PyObject_Repr(py: Process, o: int) -> int:
     Bytes of the name that are not UTF-8 are replaced; quotes and line ends in it are left as they are.
     Source: Objects/capsule.c:298 (3.13.5).
     """
+    if o == NULL:
+        # rule: PyObject_Repr/null
+        return new_object(py, "str", "<NULL>")
     struct = py.objects[o]
     if o == PyCapsule_Type:
         # rule: PyCapsule_Type/repr
@@ -46,7 +49,7 @@ def PyObject_Repr(py: Process, o: int) -> int:
         shown = "NULL"
     else:
         # rule: PyObject_Repr/quoted-name
-        shown = f'"{py.strings[struct.name].decode(errors="replace")}"'
+        shown = f'"{py.memory.c_string(struct.name).decode(errors="replace")}"'
     return new_object(py, "str", f"<capsule object {shown} at {o:#x}>")
 
 
@@ -55,12 +58,15 @@ def PyObject_Hash(py: Process, o: int) -> int:
     _ = py.objects[o]
     bits = 8 * py.profile.word
     rotated = (o >> 4) | ((o << (bits - 4)) & ((1 << bits) - 1))
+    sign = 1 << (bits - 1)
     # rule: PyObject_Hash/rotated-address
-    return rotated - (1 << bits) if rotated >> (bits - 1) else rotated
+    return (rotated ^ sign) - sign
 
 
 def PyObject_RichCompare(py: Process, o1: int, o2: int, opid: str) -> int:
     """Compare by identity for ``==`` and ``!=``; an order there is not: NULL and ``TypeError``."""
+    if NULL in (o1, o2):
+        raise NotModelled("a comparison with NULL, whose message names a line of the interpreter's source")
     if opid in ("==", "!="):
         # rule: PyObject_RichCompare/identity
         return new_object(py, "bool", (o1 == o2) == (opid == "=="))
@@ -79,6 +85,10 @@ def PyObject_IsTrue(py: Process, o: int) -> int:
 
 def PyObject_Size(py: Process, o: int) -> int:
     """Return -1 with ``TypeError``: a capsule has no length."""
+    if o == NULL:
+        # rule: PyObject_Size/null
+        PyErr_SetString(py, "SystemError", "null argument to internal routine")
+        return -1
     _capsule(py, o, "the length")
     # rule: PyObject_Size/none
     PyErr_SetString(py, "TypeError", "object of type 'PyCapsule' has no len()")
@@ -111,7 +121,9 @@ def PyObject_IsInstance(py: Process, inst: int, cls: int) -> int:
 
 
 def subclass(py: Process, base: int) -> int:
-    """Return NULL with ``TypeError``: nothing can derive from the type of capsules."""
+    """Return NULL with ``TypeError``: nothing can derive from the type of capsules, nor from a capsule."""
+    if isinstance(py.objects[base], Capsule):
+        return PyObject_Call(py, PyCapsule_Type)
     if base != PyCapsule_Type:
         raise NotModelled("a class that does not derive from PyCapsule")
     # rule: PyCapsule_Type/no-subclasses

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from capsule_model.errors import release
 from capsule_model.memory import NULL
-from capsule_model.objects import Capsule, PyObject
+from capsule_model.objects import NOTHING, SHIFT, Capsule, PyObject
 from capsule_model.undefined import Abort, Kind, diagnose
 
 if TYPE_CHECKING:
@@ -23,24 +23,32 @@ __all__ = [
     "capsule_dealloc",
 ]
 
-# How often a destructor may re-enter itself before the model takes it to be endless.
-DEPTH = 50
-
 
 def Py_INCREF(py: Process, op: int) -> None:
     """Take a reference."""
+    try:
+        struct = py.structs[op >> SHIFT]
+    except IndexError:
+        raise py.objects.complain(op) from None
+    if struct.address != op:
+        raise py.objects.complain(op)
     # rule: Py_INCREF/adds-one
-    py.objects[op].ob_refcnt += 1
+    struct.ob_refcnt += 1
 
 
 def Py_DECREF(py: Process, op: int) -> None:
     """Give a reference back; the object is deallocated when that was the last one."""
-    struct = py.objects[op]
-    struct.ob_refcnt -= 1
-    if struct.ob_refcnt == 0:
+    try:
+        struct = py.structs[op >> SHIFT]
+    except IndexError:
+        raise py.objects.complain(op) from None
+    if struct.address != op:
+        raise py.objects.complain(op)
+    count = struct.ob_refcnt = struct.ob_refcnt - 1
+    if count == 0:
         # rule: Py_DECREF/last-reference-deallocates
-        _Py_Dealloc(py, op)
-    elif struct.ob_refcnt < 0:
+        _Py_Dealloc(py, op, struct)
+    elif count < 0:
         if "refcount-checked" in py.behaviours:
             # rule: Py_DECREF/negative-aborts
             raise Abort("object has negative ref count")
@@ -69,16 +77,20 @@ def Py_REFCNT(py: Process, ob: int) -> int:
     return int(py.objects[ob].ob_refcnt)
 
 
-def _Py_Dealloc(py: Process, op: int) -> None:
+def _Py_Dealloc(py: Process, op: int, struct: Capsule | PyObject) -> None:
     """Run the deallocator of the object's type; a debug build then looks at the error indicator."""
-    struct = py.objects[op]
     before = py.error
     if isinstance(struct, Capsule):
-        capsule_dealloc(py, op)
+        capsule_dealloc(py, op, struct)
     else:
         object_dealloc(py, op, struct)
-    after = py.error
-    if "dealloc-checks-error" in py.behaviours and after is not before:
+    if py.error is not before:
+        _check_error(py, before, py.error)
+
+
+def _check_error(py: Process, before: PyErr | None, after: PyErr | None) -> None:
+    """End the process of a debug build whose deallocator changed the error indicator."""
+    if "dealloc-checks-error" in py.behaviours:
         # rule: dealloc/debug-build-compares-exceptions
         raise Abort("Deallocator of type 'PyCapsule' raised, cleared or overrode the current exception")
     if "dealloc-checks-error-type" in py.behaviours and _type_of(after) != _type_of(before):
@@ -90,10 +102,8 @@ def _type_of(error: PyErr | None) -> str | None:
     return None if error is None else error.type
 
 
-def capsule_dealloc(py: Process, op: int) -> None:
+def capsule_dealloc(py: Process, op: int, capsule: Capsule) -> None:
     """Untrack the capsule, call its destructor, free it: in that order, and whatever the destructor did."""
-    capsule = py.objects[op]
-    assert isinstance(capsule, Capsule)
     if capsule.is_tracked:
         # rule: dealloc/untracks-first
         PyObject_GC_UnTrack(py, op)
@@ -103,18 +113,20 @@ def capsule_dealloc(py: Process, op: int) -> None:
         # rule: dealloc/indicator-is-not-saved
         destroy(py, capsule.destructor, op)
     # rule: dealloc/frees-in-any-case
-    PyObject_Free(py, op)
+    PyObject_Free(py, op, capsule)
 
 
 def destroy(py: Process, destructor: int, op: int) -> None:
     """Call a destructor with its capsule, and notice when it does not come to an end."""
     py.deallocating.append(op)
-    if len(py.deallocating) > DEPTH and py.deallocating.count(op) > DEPTH:
+    try:
+        py.functions.typed(destructor, "destructor").call(op)
+    except RecursionError:
+        if py.deallocating.count(op) == 1:
+            raise
         # rule: dealloc/reentered
         fact = f"{py.memory.clock} deallocates {op:#x} again inside its own destructor, without end"
-        raise diagnose(Kind.DEALLOC_REENTERED, fact, [f"object created at {py.objects[op].born}"], op)
-    function = py.functions.typed(destructor, "destructor")
-    function.call(op)
+        raise diagnose(Kind.DEALLOC_REENTERED, fact, [f"object created at {py.objects[op].born}"], op) from None
     py.deallocating.pop()
 
 
@@ -124,20 +136,21 @@ def PyObject_GC_UnTrack(py: Process, op: int) -> None:
     del py.tracked[op]
 
 
-def PyObject_Free(py: Process, op: int) -> None:
+def PyObject_Free(py: Process, op: int, struct: Capsule | PyObject) -> None:
     """Free the object's struct; a struct that a re-entered deallocation freed already is freed twice."""
-    struct = py.objects.pop(op, None)
-    if struct is None:
+    if struct.address != op:
         # rule: dealloc/reentered
-        born, died = py.objects.dead[op]
         fact = f"{py.memory.clock} frees {op:#x} a second time, after its destructor deallocated it"
-        raise diagnose(Kind.DEALLOC_REENTERED, fact, [f"object created at {born}", f"freed at {died}"], op)
-    py.objects.dead[op] = (struct.born, py.memory.clock)
+        raise diagnose(Kind.DEALLOC_REENTERED, fact, py.objects.obituary(op), op)
+    py.tracked.pop(op, None)
+    struct.address = NULL
+    py.structs[op >> SHIFT] = NOTHING
+    py.objects.deaths += (op, struct.born, py.memory.clock)
 
 
 def object_dealloc(py: Process, op: int, struct: PyObject) -> None:
     """Free an object that is not a capsule, then give back what its attributes held."""
-    PyObject_Free(py, op)
+    PyObject_Free(py, op, struct)
     for value in struct.attrs.values():
         Py_DECREF(py, value)
 
@@ -157,5 +170,6 @@ def PyErr_WriteUnraisable(py: Process, obj: int) -> None:
     Py_IncRef(py, obj)
     # rule: PyErr_WriteUnraisable/calls-hook
     py.unraisable(error, obj)
-    release(py, error)
+    if error.obj != NULL:
+        release(py, error)
     Py_DecRef(py, obj)

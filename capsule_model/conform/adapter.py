@@ -10,9 +10,9 @@ import signal
 import subprocess
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import IO, Any, Protocol
+from typing import IO, Any, Protocol, TypeVar
 
 from capsule_model.conform.answers import (
     MAX_LINE,
@@ -28,6 +28,8 @@ from capsule_model.conform.answers import (
 from capsule_model.trace.wording import clean
 
 __all__ = ["Adapter", "AdapterProcess", "command_of"]
+
+_T = TypeVar("_T")
 
 _STDERR_LINES = 3
 _STDERR_BYTES = 4096
@@ -55,7 +57,9 @@ def command_of(text: str) -> list[str]:
     try:
         words = shlex.split(text)
     except ValueError as error:
-        raise ValueError(f"adapter command {clean(text)}: {error}; expected words as a shell would split them") from None
+        raise ValueError(
+            f"adapter command {clean(text)}: {error}; expected words as a shell would split them"
+        ) from None
     if not words:
         raise ValueError("adapter command is empty; expected a program")
     return words
@@ -91,7 +95,8 @@ class AdapterProcess:
             start_new_session=os.name == "posix",
         )
         stdout, stderr = self._process.stdout, self._process.stderr
-        assert stdout is not None and stderr is not None
+        assert stdout is not None
+        assert stderr is not None
         _thread(self._output.read, stdout)
         self._error_reader = _thread(_read_tail, stderr, self._errors)
         return self._guarded({"cmd": "start", "protocol": 1}, started)
@@ -110,7 +115,7 @@ class AdapterProcess:
                 pass
         self._kill()
 
-    def _guarded(self, request: dict[str, Any], read: Any) -> Any:
+    def _guarded(self, request: dict[str, Any], read: Callable[[Mapping[str, Any]], _T]) -> _T:
         try:
             return read(self._ask(request, self._time_limit))
         except BaseException:

@@ -55,7 +55,7 @@ def conform(
     finally:
         session.stop()
     problems = [str(problem) for problem in loaded.problems]
-    problems += [str(Problem(loaded.files[name], str(error), name, error.step_path)) for name, error in bad]
+    problems += [str(Problem(loaded.files[name], error.message, name, error.path)) for name, error in bad]
     binding = [rule.id for rule in rules if rule.level != "UNDEFINED"]
     report = Report(about, chosen, note, results, binding, problems)
     print_report(report, Console(highlight=False), min_rules)
@@ -86,7 +86,12 @@ def progress(total: int, what: str) -> Iterator[Callable[[], None]]:
     """Show on standard error how far `total` steps have come, from the second second on, where that is a terminal."""
     console = Console(stderr=True)
     bar = Progress(
-        TextColumn(what), BarColumn(), MofNCompleteColumn(), console=console, transient=True, disable=not console.is_terminal
+        TextColumn(what),
+        BarColumn(),
+        MofNCompleteColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
     )
     task = bar.add_task(what, total=total)
     begun = time.monotonic()

@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> int:
     if not arguments or arguments[0] not in makers or len(arguments) > 2:
         print(f"expected one of {', '.join(makers)}, then a profile's name at most", file=sys.stderr)
         return 2
-    profile = arguments[1] if len(arguments) == 2 else list(PROFILES)[0]
+    profile = arguments[1] if len(arguments) == 2 else next(iter(PROFILES))
     try:
         about, run = makers[arguments[0]](profile_named(profile).name)
     except ValueError as error:
@@ -79,7 +79,9 @@ def _model(profile: str) -> tuple[Answer, Callable[[Mapping[str, Any]], Answer]]
             os.abort()
         if isinstance(seen, Ran):
             return {"steps": seen.steps, "leaks": seen.leaks}
-        return {"error": seen.text, "step": seen.step or ""} if isinstance(seen, Refused) else {"unsupported": seen.what}
+        return (
+            {"error": seen.text, "step": seen.step or ""} if isinstance(seen, Refused) else {"unsupported": seen.what}
+        )
 
     return _all("capsule-model", profile), run
 

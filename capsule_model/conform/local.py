@@ -26,8 +26,11 @@ class InProcess:
             raise FileNotFoundError(f"{file}: expected an adapter in Python")
         module = importlib.util.module_from_spec(spec)
         sys.modules[spec.name] = module
-        spec.loader.exec_module(module)
-        self._adapter: Any = module.Adapter()
+        try:
+            spec.loader.exec_module(module)
+            self._adapter: Any = module.Adapter()
+        except Exception as error:
+            raise ValueError(f"{file} cannot be used here: {type(error).__name__}: {error}") from error
 
     def start(self) -> Started:
         """Return what the adapter says of itself."""
@@ -64,7 +67,7 @@ class ModelAdapter:
         try:
             seen = run(vector, self._profile)
         except BadVector as error:
-            return Refused(str(error), error.step_path)
+            return Refused(error.message, error.path)
         if seen.diagnosis is not None or seen.aborted is not None:
             raise Misbehaviour("crashed", str(seen.diagnosis or seen.aborted).partition("\n")[0])
         return Ran(list(seen.steps), list(seen.leaks))

@@ -72,7 +72,9 @@ def print_report(report: Report, console: Console, min_rules: float | None = Non
     """Print the report: what was reached and what was not first, then the chapters, then every divergence."""
     about = report.about
     note = f" ({clean(report.note)})" if report.note else ""
-    _line(console, f"{clean(about.implementation, 100)} {clean(about.version, 200)}, profile {report.profile.name}{note}")
+    _line(
+        console, f"{clean(about.implementation, 100)} {clean(about.version, 200)}, profile {report.profile.name}{note}"
+    )
     _line(console, f"rules reached: {len(report.reached)} of {len(report.rules)} ({report.percent:g} %)")
     _print_unsupported(report, console)
     console.print(_chapters(report.results))
@@ -85,10 +87,11 @@ def print_report(report: Report, console: Console, min_rules: float | None = Non
     for problem in report.problems:
         _line(console, f"bad input: {problem}", "red")
     reasons = report.shortcomings(min_rules)
-    if report.problems:
-        _line(console, f"bad input: {len(report.problems)}, listed above; the other vectors ran")
     verdict = "conformant" if not reasons else "not conformant: " + ", ".join(reasons)
-    _line(console, f"{verdict} ({len(report.results)} vectors)", "bold red" if reasons else "bold green")
+    if report.problems:
+        verdict = f"bad input, {len(report.problems)} times, listed above; the other vectors: {verdict}"
+    style = "bold red" if reasons or report.problems else "bold green"
+    _line(console, f"{verdict} ({len(report.results)} vectors)", style)
 
 
 def as_json(report: Report) -> dict[str, Any]:

@@ -15,7 +15,16 @@ from capsule_model.trace.expectation import Difference, compare, holds, latitude
 from capsule_model.trace.needs import needs, operations_used
 from capsule_model.trace.returns import MISSING
 
-__all__ = ["OUTCOMES", "Divergence", "Result", "choose_profile", "expected_differences", "run_vectors", "sent"]
+__all__ = [
+    "OUTCOMES",
+    "Divergence",
+    "Result",
+    "choose_profile",
+    "expected_differences",
+    "nearest_profile",
+    "run_vectors",
+    "sent",
+]
 
 OUTCOMES = ("passed", "failed", "unsupported", "not-applicable", "undefined", "errored", "crashed", "timed-out")
 
@@ -90,7 +99,7 @@ def choose_profile(about: Started, wanted: str | None) -> tuple[Profile, str | N
     """
     if wanted is not None:
         return profile_named(wanted), None
-    profile, note = _nearest(about.profile)
+    profile, note = nearest_profile(about.profile)
     if about.behaviours is None:
         return profile, note
     unknown = sorted(about.behaviours - BEHAVIOURS.keys())
@@ -162,7 +171,12 @@ def _one(vector: Vector, session: Session, about: Started, profile: Profile) -> 
 
 
 def _judged(
-    vector: Vector, profile: Profile, model: Run, against_model: list[Difference], answer: Answer, reached: frozenset[str]
+    vector: Vector,
+    profile: Profile,
+    model: Run,
+    against_model: list[Difference],
+    answer: Answer,
+    reached: frozenset[str],
 ) -> Result:
     match answer.what:
         case Misbehaviour() as wrong:
@@ -173,7 +187,9 @@ def _judged(
             return Result(vector, "unsupported", detail=lack.what, lacking=(lack.what,))
         case Refused() as refusal:
             where = f"step {refusal.step}: " if refusal.step else ""
-            return Result(vector, "errored", detail=f"the adapter refuses the vector: {where}{refusal.text}", reached=reached)
+            return Result(
+                vector, "errored", detail=f"the adapter refuses the vector: {where}{refusal.text}", reached=reached
+            )
         case Ran() as seen:
             pass
     if model.aborted is not None:
@@ -187,7 +203,7 @@ def _judged(
     for index, (expect, ours, theirs) in enumerate(zip(steps, model.steps, seen.steps, strict=False)):
         against_seen += match_step(expect, theirs, str(index), functions)
         if not latitude(expect):
-            between += compare(ours, theirs, str(index))
+            between += compare(ours, theirs, str(index), functions)
     against_seen += _leaks(vector, seen.leaks)
     if sorted(model.leaks) != sorted(seen.leaks):
         between.append(Difference("end", "leaks", sorted(model.leaks), sorted(seen.leaks)))
@@ -232,7 +248,7 @@ def _sent_step(step: Vector) -> dict[str, Any]:
     return {key: value for key, value in step.items() if key not in _NOT_SENT}
 
 
-def _nearest(suggested: str | None) -> tuple[Profile, str | None]:
+def nearest_profile(suggested: str | None) -> tuple[Profile, str | None]:
     """Return the profile of that name, else the one of the nearest version among those built alike."""
     if suggested in PROFILES:
         return PROFILES[suggested], None

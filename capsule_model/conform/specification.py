@@ -10,16 +10,20 @@ from pathlib import Path
 __all__ = ["LEVELS", "RULE_ID", "Rule", "read_rules", "with_vectors"]
 
 LEVELS = ("MUST", "MAY", "UNDEFINED")
-RULE_ID = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*/[a-z0-9-]+")
+RULE_ID = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*/[A-Za-z0-9_-]+")
 
 _HEADING = re.compile(r"^(#{1,6})\s+(.*?)\s*$")
 _FIELD = re.compile(r"^\*\*(Level|Source|Vectors):\*\*\s*(.*)$")
+_LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
 _CODE = re.compile(r"`([^`]+)`")
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule: its id, where it stands, and what the chapter says about it."""
+    """One rule: its id, where it stands, and what the chapter says about it.
+
+    `sentence` is the first paragraph, without its links; what follows in the chapter explains it.
+    """
 
     id: str
     file: Path
@@ -43,7 +47,7 @@ def read_rules(folder: Path) -> list[Rule]:
 def _rules(file: Path, lines: list[str]) -> Iterator[Rule]:
     for start, end in _sections(lines):
         fields = {"Level": "", "Source": "", "Vectors": ""}
-        prose: list[str] = []
+        prose: list[list[str]] = []
         current = ""
         for line in lines[start + 1 : end]:
             found = _FIELD.match(line)
@@ -52,14 +56,22 @@ def _rules(file: Path, lines: list[str]) -> Iterator[Rule]:
                 fields[current] = found[2]
             elif not line.strip():
                 current = ""
+                prose.append([])
             elif current:
                 fields[current] += " " + line.strip()
             else:
-                prose.append(line.strip())
+                prose[-1:] = [[*(prose or [[]])[-1], line.strip()]]
         identifier = _HEADING.match(lines[start])[2].strip("`")  # type: ignore[index]
+        sentence = next((" ".join(paragraph) for paragraph in prose if paragraph), "")
         vectors = tuple(_CODE.findall(fields["Vectors"]))
         yield Rule(
-            identifier, file, start + 1, fields["Level"].strip(), fields["Source"].strip(), " ".join(prose), vectors
+            identifier,
+            file,
+            start + 1,
+            fields["Level"].strip(),
+            fields["Source"].strip(),
+            _LINK.sub(r"\1", sentence),
+            vectors,
         )
 
 
@@ -72,7 +84,7 @@ def _sections(lines: list[str]) -> Iterator[tuple[int, int]]:
             fenced = not fenced
         found = None if fenced else _HEADING.match(line)
         if found:
-            headings.append((number, found[1] == "###" and RULE_ID.fullmatch(found[2].strip("`")) is not None))
+            headings.append((number, found[1] == "###" and re.fullmatch(r"\S+/\S+", found[2]) is not None))
     for position, (number, is_rule) in enumerate(headings):
         if is_rule:
             yield number, headings[position + 1][0] if position + 1 < len(headings) else len(lines)

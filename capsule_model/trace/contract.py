@@ -89,4 +89,4 @@ def form_of(argument: Any) -> str:
         return "integer"
     if isinstance(argument, str):
         return "word"
-    return next(key for key in argument if key != "offset")
+    return str(next(key for key in argument if key != "offset"))

@@ -9,10 +9,19 @@ from typing import Any
 
 from capsule_model import rules as rule_marks
 from capsule_model.capsule import PyCapsule_GetContext
-from capsule_model.errors import PyErr, PyErr_Clear, PyErr_NoMemory, new_exception, release
+from capsule_model.errors import PyErr, PyErr_Clear, PyErr_NoMemory, PyErr_Restore, new_exception
 from capsule_model.interpreter import Interpreter
 from capsule_model.memory import NULL
-from capsule_model.objects import IMMORTAL, NONE, TYPE_NAMED, Capsule, PyCapsule_Type, PyObject, PyType_Type
+from capsule_model.objects import (
+    IMMORTAL,
+    NONE,
+    TYPE_NAMED,
+    Capsule,
+    PyCapsule_Type,
+    PyModule_Type,
+    PyObject,
+    PyType_Type,
+)
 from capsule_model.profiles import Profile
 from capsule_model.trace.observe import Tokens, error_seen, object_seen
 from capsule_model.trace.operations import NOTHING, OPERATIONS, BadVector
@@ -101,6 +110,7 @@ class Machine:
         self.py.unraisable = self._unraisable
         for name, function in vector.get("functions", {}).items():
             self._declare(name, function)
+        self._made("object", "PyCapsule_Type")
         self.events.append([])
         install(self.py, vector.get("modules", {}), self.value, self._announce)
         self.events.pop()
@@ -114,16 +124,18 @@ class Machine:
             self.sink.path = path
         if not self.frames:
             py.switch_thread(step.get("thread", ""))
-        found = py.error
-        if "pending" in step:
-            py.error = self.exception(step["pending"])
-        elif found is not None:
-            found.holders += 1
-        before = py.error
-        if before is not None:
-            before.holders += 1
+        leave, found = step.get("leave", False), py.error
         events: list[dict[str, Any]] = []
         self.events.append(events)
+        if "pending" in step:
+            pending = self.exception(step["pending"])
+            if leave:
+                PyErr_Restore(py, pending)
+            else:
+                py.error = pending
+        elif found is not None and not leave:
+            found.holders += 1
+        before = py.error
         operation = OPERATIONS.get(step["op"])
         if operation is None:
             raise BadVector(f"unknown operation {step['op']!r}", path)
@@ -135,20 +147,12 @@ class Machine:
         }
         if seen is not NOTHING:
             observation["return"] = seen
-        if step.get("leave", False):
-            self._let_go(found)
-        else:
-            after, py.error = py.error, None
-            self._let_go(after)
+        if not leave:
+            PyErr_Restore(py, None)
             py.error = found
-        self._let_go(before)
         self.events.pop()
         self.path = outer
         return observation
-
-    def _let_go(self, error: PyErr | None) -> None:
-        if error is not None:
-            release(self.py, error)
 
     def value(self, argument: Any, token: str) -> int:
         """Return the word that an argument stands for; storage that it makes gets the token."""
@@ -188,7 +192,7 @@ class Machine:
         if address is None:
             address = self.py.memory.reserve(16) if key == "ptr" else self._stand_in(name)
             self.made[name] = address
-            self.tokens.give(address, name)
+            self.tokens.give(address, name, 16 if key == "ptr" else 0)
         return address
 
     def _stand_in(self, kind: str) -> int:
@@ -205,7 +209,9 @@ class Machine:
     def _module(self, name: str) -> int:
         if name not in self.py.sys_modules:
             raise BadVector(f"{name!r} is not in sys.modules", self.path)
-        return self.py.sys_modules[name]
+        address = self.py.sys_modules[name]
+        self.tokens.rename(address, name)
+        return address
 
     def raw(self, args: Mapping[str, Any], name: str) -> bytes:
         """Return the bytes of an argument that the operation itself reads."""
@@ -220,6 +226,14 @@ class Machine:
         if not (isinstance(cls, type) and issubclass(cls, BaseException)) or issubclass(cls, UnicodeError):
             raise BadVector(f"no built-in exception {described['type']!r} is made from a text", self.path)
         return new_exception(self.py, described["type"], described.get("text", ""))
+
+    def bind(self, address: int, name: str | None) -> None:
+        """Give a name to an address that was returned; a name for NULL means NULL."""
+        if name is not None:
+            if address == NULL:
+                self.tokens.address[name] = NULL
+            else:
+                self.tokens.give(address, name)
 
     def own(self, address: int, bind: str | None) -> None:
         """Note that the vector owns a new reference, and name it."""
@@ -242,11 +256,16 @@ class Machine:
         }
 
     def _announce(self, address: int, token: str) -> None:
-        self.tokens.give(address, token)
+        """Name what a module's body made; the module itself is no generation of its name."""
+        if self.py.objects[address].ob_type == PyModule_Type:
+            self.tokens.rename(address, token)
+        else:
+            self.tokens.give(address, token)
 
     def _unraisable(self, error: PyErr, obj: int) -> None:
         event = {"type": error.type, "text": self.tokens.in_text(str(error))}
-        self.events[-1].append({"unraisable": event, "object": object_seen(self.py, self.tokens, obj, valued=False)})
+        seen = None if obj == NONE else object_seen(self.py, self.tokens, obj, valued=False)
+        self.events[-1].append({"unraisable": event, "object": seen})
 
     def _declare(self, name: str, function: Mapping[str, Any]) -> None:
         py = self.py

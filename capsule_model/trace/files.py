@@ -58,6 +58,9 @@ class Loaded:
     problems: list[Problem] = field(default_factory=list)
 
 
+_UNREADABLE = object()
+
+
 class _Misread:
     """Stand for a value that JSON allows and the format does not."""
 
@@ -106,7 +109,7 @@ def _load_file(file: Path, known: Known, loaded: Loaded) -> None:
     if text is None:
         return
     document = _parse(text, problem)
-    if document is None:
+    if document is _UNREADABLE:
         return
     if not isinstance(document, dict):
         problem(f"found {_kind(document)}; expected a vector or an object with format and vectors")
@@ -151,9 +154,9 @@ def _parse(text: str, problem: Any) -> Any:
     if deep is not None:
         line = text.count("\n", 0, deep) + 1
         problem(f"line {line}: nested deeper than {MAX_DEPTH}; expected at most {MAX_DEPTH} levels")
-        return None
+        return _UNREADABLE
     try:
-        document = json.loads(
+        return json.loads(
             text,
             object_pairs_hook=_object,
             parse_float=lambda digits: _Misread(f"the number {clean(digits, 40)}; expected an integer"),
@@ -162,11 +165,10 @@ def _parse(text: str, problem: Any) -> Any:
         )
     except json.JSONDecodeError as error:
         problem(f"not JSON: line {error.lineno} column {error.colno}: {error.msg}; expected a JSON document")
-        return None
+        return _UNREADABLE
     except (ValueError, RecursionError) as error:
         problem(f"not JSON that can be read: {error}; expected a JSON document")
-        return None
-    return [] if document is None else document
+        return _UNREADABLE
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

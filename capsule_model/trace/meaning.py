@@ -106,14 +106,18 @@ def _argument(argument: Any, name: str, place: _Place, operation: Operation | No
     text = None
     if form == "ref":
         text = _reference(argument["ref"], place)
-    elif form == "function" and argument["function"] not in place.names.functions:
-        text = f"function {shown(argument['function'])} is not declared; expected {_nearest(argument['function'], place.names.functions)}"
-    elif form == "module" and argument["module"] not in place.names.modules:
-        text = f"module {shown(argument['module'])} is not declared; expected {_nearest(argument['module'], place.names.modules)}"
+    elif form == "function":
+        text = _undeclared("function", argument["function"], place.names.functions)
+    elif form == "module":
+        text = _undeclared("module", argument["module"], place.names.modules)
     elif form == "arg" and place.function is None:
         text = 'argument {"arg": 0} outside a function; expected it only in the steps of one'
     if text is not None:
         yield place.path, text
+
+
+def _undeclared(kind: str, name: str, declared: Collection[str]) -> str | None:
+    return None if name in declared else f"{kind} {shown(name)} is not declared; expected {_nearest(name, declared)}"
 
 
 def _reference(token: str, place: _Place) -> str | None:
@@ -231,5 +235,3 @@ def _signature(operation: Operation) -> str:
 def _listed(forms: Collection[str]) -> str:
     plain = {"null": "null", "integer": "an integer", "word": "a word"}
     return " or ".join(sorted(plain.get(form, f'{{"{form}": …}}') for form in forms))
-
-

@@ -8,7 +8,7 @@ from capsule_model.errors import PyErr, bases_of
 from capsule_model.interpreter import Interpreter
 from capsule_model.layout import capsule_words
 from capsule_model.memory import NULL
-from capsule_model.objects import PyObject, type_name
+from capsule_model.objects import NONE, PyObject, type_name
 from capsule_model.profiles import FREE_THREADED_HEADER
 
 __all__ = ["Tokens", "error_seen", "object_seen", "string_seen", "words_seen"]
@@ -36,6 +36,11 @@ class Tokens:
         if size:
             self.sizes[address] = size
         return shown
+
+    def rename(self, address: int, token: str) -> None:
+        """Name an address without counting a generation, as a module is named."""
+        self.of_address[address] = token
+        self.address[token] = address
 
     def seen(self, address: int) -> dict[str, Any] | None:
         """Return an address as observations show it: None for NULL, else its token, with an offset inside."""
@@ -65,7 +70,7 @@ def error_seen(py: Interpreter, tokens: Tokens, error: PyErr | None) -> dict[str
         return None
     attributes: dict[str, Any] = dict(error.attributes or {})
     if error.obj != NULL:
-        attributes["obj"] = object_seen(py, tokens, error.obj, valued=False)
+        attributes["obj"] = None if error.obj == NONE else object_seen(py, tokens, error.obj, valued=False)
     text = tokens.in_text(str(error))
     return {"type": error.type, "bases": bases_of(error.type), "text": text, "attributes": attributes}
 
@@ -84,11 +89,13 @@ def object_seen(py: Interpreter, tokens: Tokens, address: int, *, valued: bool =
 
 
 def string_seen(py: Interpreter, tokens: Tokens, address: int) -> dict[str, Any] | None:
-    """Return a C string: its token and its bytes."""
+    """Return a C string: its token, and its bytes where they may be read."""
     seen = tokens.seen(address)
     if seen is None:
         return None
-    raw = py.strings[address]
+    raw = py.memory.peek_string(address)
+    if raw is None:
+        return seen
     try:
         return seen | {"cstr": raw.decode()}
     except UnicodeDecodeError:

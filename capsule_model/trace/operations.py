@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from capsule_model import attributes, capsule, collector, errors, imports, layout, python_view, runtime
 from capsule_model.memory import NULL
+from capsule_model.objects import Capsule
 from capsule_model.trace.observe import object_seen, string_seen, words_seen
+from capsule_model.undefined import NotModelled
 
 if TYPE_CHECKING:
     from capsule_model.trace.execute import Machine
@@ -48,8 +50,7 @@ def _words(machine: Machine, args: Args, names: tuple[str, ...]) -> list[int]:
 def _address(function: Callable[..., int], *names: str) -> Operation:
     def operation(machine: Machine, args: Args, bind: str | None) -> Any:
         address = function(machine.py, *_words(machine, args, names))
-        if bind is not None and address != NULL:
-            machine.tokens.give(address, bind)
+        machine.bind(address, bind)
         return machine.tokens.seen(address)
 
     return operation
@@ -59,6 +60,8 @@ def _new(machine: Machine, args: Args, bind: str | None) -> Any:
     op = capsule.PyCapsule_New(machine.py, *_words(machine, args, ("pointer", "name", "destructor")))
     if op != NULL:
         machine.own(op, bind)
+    else:
+        machine.bind(op, bind)
     return machine.tokens.seen(op)
 
 
@@ -96,6 +99,8 @@ def _result(machine: Machine, address: int, bind: str | None) -> Any:
     """Show an object that was returned, then release it unless it was bound."""
     if address != NULL and bind is not None:
         machine.own(address, bind)
+    else:
+        machine.bind(address, bind)
     seen = object_seen(machine.py, machine.tokens, address)
     if address != NULL and bind is None:
         runtime.Py_DECREF(machine.py, address)
@@ -104,8 +109,7 @@ def _result(machine: Machine, address: int, bind: str | None) -> Any:
 
 def _get_name(machine: Machine, args: Args, bind: str | None) -> Any:
     address = capsule.PyCapsule_GetName(machine.py, *_words(machine, args, ("capsule",)))
-    if bind is not None and address != NULL:
-        machine.tokens.give(address, bind)
+    machine.bind(address, bind)
     return string_seen(machine.py, machine.tokens, address)
 
 
@@ -152,13 +156,16 @@ def _pickle(*names: str) -> Operation:
 
 
 def _referents(machine: Machine, args: Args, bind: str | None) -> Any:
-    found = collector.gc_get_referents(machine.py, *_words(machine, args, ("obj",)))
+    (op,) = _words(machine, args, ("obj",))
+    if not isinstance(machine.py.objects[op], Capsule):
+        raise NotModelled("the referents of an object that is no capsule")
+    found = collector.gc_get_referents(machine.py, op)
     return {"tokens": sorted(seen["ref"] for seen in map(machine.tokens.seen, found) if seen is not None)}
 
 
 def _set_string(machine: Machine, args: Args, bind: str | None) -> Any:
     described = {"type": machine.raw(args, "type").decode(), "text": machine.raw(args, "message").decode()}
-    errors.PyErr_Restore(machine.py, machine.exception(described))
+    errors.PyErr_SetObject(machine.py, machine.exception(described))
     return NOTHING
 
 

@@ -27,7 +27,9 @@ def canonical(value: Any) -> Any:
         if keys == {"function"} or keys == {"object"}:
             return {"ref": value[next(iter(keys))]}
         return {
-            key: canonical(inner) for key, inner in value.items() if not (key == "offset" and "ref" in keys and inner == 0)
+            key: canonical(inner)
+            for key, inner in value.items()
+            if not (key == "offset" and "ref" in keys and inner == 0)
         }
     if isinstance(value, list | tuple):
         return [canonical(inner) for inner in value]

@@ -23,24 +23,35 @@ Announce = Callable[[int, str], None]
 
 def install(py: Interpreter, modules: Mapping[str, Any], resolve: Resolve, announce: Announce) -> None:
     """Make the vector's modules known to the process, and import those that are loaded from the start."""
-    for name, module in modules.items():
+    declared = with_parents(modules)
+    for name, module in declared.items():
         if module is None:
             py.sys_modules[name] = NONE
             Py_INCREF(py, NONE)
         elif "entry" in module:
             value = make_value(py, module["entry"], name, resolve, announce)
             py.sys_modules[name] = value
-            announce(value, name)
         else:
-            package = any(other.startswith(name + ".") for other in modules)
+            package = any(other.startswith(name + ".") for other in declared)
             py.finder[name] = Module(_body(py, name, module, resolve, announce), package)
-    for name, module in modules.items():
+    for name, module in declared.items():
         if module is not None and module.get("loaded"):
             loaded = import_module(py, name)
             if loaded == NULL:
                 PyErr_Restore(py, None)
             else:
                 Py_DECREF(py, loaded)
+
+
+def with_parents(modules: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the modules with every parent that is not declared, as an empty package."""
+    declared = dict(modules)
+    for name in modules:
+        parent = name.rpartition(".")[0]
+        while parent:
+            declared.setdefault(parent, {})
+            parent = parent.rpartition(".")[0]
+    return declared
 
 
 def _body(
@@ -85,16 +96,19 @@ def _getattr(
 
 
 def make_value(py: Interpreter, value: Any, token: str, resolve: Resolve, announce: Announce) -> int:
-    """Return a new reference to what a VALUE of the format describes; ``token`` is its path."""
+    """Return a new reference to what a VALUE of the format describes; ``token`` is its path.
+
+    A class has a second reference: it is part of cycles of its own, and no vector's end collects them.
+    """
     if "capsule" in value:
         return _capsule(py, value, token, resolve, announce)
     if "class" in value:
-        struct = PyObject(1, PyType_Type, py.memory.clock, token.rpartition(".")[2])
+        struct = PyObject(2, PyType_Type, py.memory.clock, token.rpartition(".")[2])
         _fill(py, struct, value["class"], "attrs", token, resolve, announce)
         return py.objects.place(struct)
     if "instance" in value:
         described = value["instance"]
-        holder = PyObject(1, PyType_Type, py.memory.clock, token.rpartition(".")[2])
+        holder = PyObject(2, PyType_Type, py.memory.clock, token.rpartition(".")[2])
         _fill(py, holder, described, "class_attrs", token, resolve, announce)
         struct = PyObject(1, py.objects.place(holder), py.memory.clock)
         for attribute, inner in described.get("attrs", {}).items():

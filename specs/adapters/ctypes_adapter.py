@@ -1,11 +1,11 @@
 """Perform vectors on the capsule API of the interpreter that runs this file, through ctypes.
 
-Run it as a program to speak the adapter protocol on standard input and output, or import it: ``Adapter`` answers
-``start`` and ``run``, and ``Session`` performs one vector step by step. It needs CPython 3.8 or newer and nothing else.
-``driver.c``, compiled at start where a compiler is found, adds what ctypes alone cannot see.
+Run it as a program to speak the adapter protocol on standard input and output, or import it: ``Adapter``
+answers ``start`` and ``run``, and ``Session`` performs one vector step by step. It needs CPython 3.8 or newer
+and nothing else; ``driver.c``, compiled at start where a compiler is found, adds what ctypes alone cannot see.
 
-Addresses are plain integers everywhere. An object becomes a Python reference only to be looked at, and never while it
-is dying: a temporary reference to an object whose count is 0 would destroy it again.
+Addresses are plain integers everywhere. An object becomes a Python reference only to be looked at, and never
+while it is dying: a temporary reference to an object whose count is 0 would destroy it again.
 """
 
 from __future__ import annotations
@@ -34,26 +34,55 @@ import types
 import weakref
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import TYPE_CHECKING, Any, Callable, Iterator
+
+if TYPE_CHECKING:
+    Error = tuple[int, int, int]
+    Json = dict[str, Any]
 
 PROTOCOL = 1
 LINE_LIMIT, DEPTH_LIMIT, STEP_LIMIT, ALLOCATION_LIMIT = 1 << 20, 64, 10_000, 1 << 26
+FUNCTION_LIMIT = 64  # as many as driver.c has
 WORD = ctypes.sizeof(ctypes.c_void_p)
 MASK = (1 << 8 * WORD) - 1
 NONE = (0, 0, 0)  # the error indicator as (type, value, traceback) addresses: no exception
-OPAQUE_STRIDE, OPAQUE_COUNT = 256, 4096
+OPAQUE_STRIDE, OPAQUE_SIZE, OPAQUE_COUNT = 256, 16, 4096
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 HEADER_WORDS = object.__basicsize__ // WORD
+TYPE_OFFSET = (HEADER_WORDS - 1) * WORD
+# In a free-threaded build two words share the reference count with other things.
+HEADER = ("ob_tid", "ob_flags", "ob_ref_shared") if FREE_THREADED else ("ob_next", "ob_prev")[: HEADER_WORDS - 2]
 FIELDS = ("pointer", "name", "context", "destructor")
 ORDER = {"<": 0, "<=": 1, "==": 2, "!=": 3, ">": 4, ">=": 5}
-KINDS = ("None", "int", "str", "bytes", "list", "dict", "tuple", "function", "object", "class", "PyCapsule_Type")
+KINDS = (
+    "None",
+    "int",
+    "str",
+    "bytes",
+    "list",
+    "dict",
+    "tuple",
+    "function",
+    "object",
+    "class",
+    "PyCapsule_Type",
+)
 NATIVE = ("PyErr_NoMemory", "PyErr_Clear", "PyCapsule_GetContext")
+OWN_CALLS = {
+    "PyErr_NoMemory": 0,
+    "PyErr_Clear": 0,
+    "PyCapsule_GetContext": 1,
+    "PyCapsule_New": 3,
+    "PyCapsule_SetContext": 2,
+    "PyObject_CallObject": 2,
+    "Py_DecRef": 1,
+}
 NEED_DRIVER = ("error-indicator", "compiled-destructors", "returns-on-failure")
 ALWAYS = ("native-destructors", "layout", "poke", "gc", "modules", "memory", "python", "threads")
 
 # Operation: (arguments, what its return shows, the feature it needs), as in operations.json.
 OPERATIONS = {
-    "PyCapsule_New": ("pointer name destructor", "address", ""),
+    "PyCapsule_New": ("pointer name destructor", "new", ""),
     "PyCapsule_CheckExact": ("op", "int", "macros"),
     "PyCapsule_IsValid": ("capsule name", "int", ""),
     "PyCapsule_GetPointer": ("capsule name", "address", ""),
@@ -86,7 +115,7 @@ OPERATIONS = {
     "copy.deepcopy": ("x", "object", "python"),
     "pickle.dumps": ("obj protocol", "object", "python"),
     "weakref.ref": ("ob", "object", "python"),
-    "sys.getsizeof": ("object", "python-int", "python"),
+    "sys.getsizeof": ("object", "int", "python"),
     "types.CapsuleType": ("", "object", "python"),
     "gc.is_tracked": ("obj", "int", "gc"),
     "gc.get_referents": ("obj", "tokens", "gc"),
@@ -114,9 +143,6 @@ SYMBOLS = {
     "import": "PyImport_ImportModule",
 }
 REFERENCES = {"Py_INCREF": 1, "Py_IncRef": 1, "Py_DECREF": -1, "Py_DecRef": -1}
-
-Error = "tuple[int, int, int]"
-Json = "dict[str, Any]"
 
 
 class Malformed(Exception):
@@ -155,11 +181,23 @@ def refcnt(address: int) -> int:
     return count & 0xFFFFFFFF if WORD == 8 and sys.version_info >= (3, 14) else signed(count)
 
 
+def write_field(capsule: int, field: str, value: int) -> None:
+    """Write a field of a capsule's struct."""
+    offset = (HEADER_WORDS + FIELDS.index(field)) * WORD
+    ctypes.c_size_t.from_address(capsule + offset).value = value
+
+
+def exception_class(name: str) -> type[BaseException]:
+    """Give a built-in exception by name."""
+    kind = getattr(builtins, name, None)
+    if not (isinstance(kind, type) and issubclass(kind, BaseException)):
+        raise Malformed(f"no built-in exception {name!r}")
+    return kind
+
+
 def make_exception(spec: Json) -> BaseException:
     """Make an instance of a built-in exception."""
-    kind = getattr(builtins, spec["type"], None)
-    if not (isinstance(kind, type) and issubclass(kind, BaseException)):
-        raise Malformed(f"no built-in exception {spec['type']!r}")
+    kind = exception_class(spec["type"])
     try:
         return kind(spec["text"]) if "text" in spec else kind()
     except TypeError as error:
@@ -169,10 +207,9 @@ def make_exception(spec: Json) -> BaseException:
 def bytes_of(argument: Any) -> bytes:
     """Give the bytes that ``{"cstr": …}`` or ``{"hex": …}`` stands for."""
     if isinstance(argument, dict) and len(argument) == 1:
-        if "cstr" in argument:
-            return str(argument["cstr"]).encode()
-        if "hex" in argument:
-            return bytes.fromhex(argument["hex"])
+        form, content = next(iter(argument.items()))
+        if form in ("cstr", "hex") and isinstance(content, str):
+            return content.encode() if form == "cstr" else bytes.fromhex(content)
     raise Malformed("expected a cstr or hex argument")
 
 
@@ -193,7 +230,9 @@ def build_driver(folder: str, headers: bool) -> tuple[str | None, str]:
     if WORD == 4 and platform.machine() in ("x86_64", "AMD64"):
         flags += ["-m32", "-nostdlib"]
     # A distribution's pyconfig.h may include another one relative to the folder above its own.
-    with_headers = ["-DWITH_PYTHON_H", *(f"-I{path}" for path in include), "-idirafter", str(Path(include[0]).parent)]
+    root = Path(include[0]).parent
+    with_headers = ["-DWITH_PYTHON_H", *(f"-I{path}" for path in include), f"-idirafter{root}"]
+    with_headers.append(f"-idirafter{root / (sysconfig.get_config_var('MULTIARCH') or '')}")
     found = [c for c in (os.environ.get("CC"), sysconfig.get_config_var("CC"), "cc") if c]
     compilers = [command for command in map(shlex.split, found) if command and shutil.which(command[0])]
     if not compilers:
@@ -208,18 +247,33 @@ def build_driver(folder: str, headers: bool) -> tuple[str | None, str]:
                     ctypes.PyDLL(target)
                 except OSError:  # built for another kind of machine
                     continue
-                return target, "" if more else "the headers of this interpreter are not there or do not compile"
+                return (
+                    target,
+                    "" if more else "the headers of this interpreter are not there or do not compile",
+                )
     return None, "no C compiler produced a driver that loads"
 
 
 class Plan:
     """How one operation is performed: the C function to call, or the handler that does it."""
 
-    __slots__ = ("name", "args", "returns", "needs", "address", "handler", "references", "show", "spare")
+    __slots__ = (
+        "address",
+        "args",
+        "handler",
+        "name",
+        "needs",
+        "prepare",
+        "references",
+        "returns",
+        "show",
+        "spare",
+    )
 
     def __init__(self, name: str, address: int, handler: Any) -> None:
         args, self.returns, self.needs = OPERATIONS[name]
         self.name, self.address, self.handler = name, address, handler
+        self.prepare: Any = PREPARED.get(name)
         self.args = tuple(args.split())
         self.spare = (0,) * (3 - len(self.args))
         self.references = REFERENCES.get(name, 0)
@@ -231,7 +285,7 @@ class Adapter:
 
     def __init__(self, driver: str | None = None, use_driver: bool = True, use_headers: bool = True) -> None:
         self.session: Session | None = None
-        self.api = ctypes.PyDLL(None) if sys.platform != "win32" else ctypes.pythonapi
+        self.api = ctypes.pythonapi
         self.direct: dict[int, tuple[Any, int]] = {}
         self.importable: dict[str, bool] = {}
         self.slot = (ctypes.c_size_t * 4)()  # result, then type, value and traceback
@@ -250,8 +304,7 @@ class Adapter:
             self.drive: Any = partial(self.library.driver_call, ctypes.addressof(self.slot))
         else:
             self.drive = self._drive_directly
-        self.addresses = {name: self.symbol(name) for name in (*NATIVE, "Py_DecRef", "PyObject_CallObject", "PyCapsule_New")}
-        self.addresses["PyCapsule_SetContext"] = self.symbol("PyCapsule_SetContext")
+        self.addresses = {name: self.symbol(name, count) for name, count in OWN_CALLS.items()}
         self.plans = dict(self._plan())
 
     def prototype(self, name: str, restype: Any, count: int) -> Any:
@@ -283,12 +336,17 @@ class Adapter:
             word = ctypes.c_size_t
             library.driver_setup.argtypes, library.driver_setup.restype = [word] * 3, None
             library.driver_call.argtypes, library.driver_call.restype = [word] * 5, None
-            library.driver_entry.argtypes, library.driver_entry.restype = [word], word
+            for function in (library.driver_entry, library.driver_traverse, library.driver_visits):
+                function.argtypes, function.restype = [word], word
             callback = ctypes.PYFUNCTYPE(word, word, word, ctypes.POINTER(word))(self._entered)
             self._callbacks.append(callback)
             library.driver_setup(
-                self.symbol("PyErr_Fetch"), self.symbol("PyErr_Restore"), ctypes.cast(callback, ctypes.c_void_p).value
+                self.symbol("PyErr_Fetch"),
+                self.symbol("PyErr_Restore"),
+                ctypes.cast(callback, ctypes.c_void_p).value,
             )
+        if library is None and FREE_THREADED:
+            self.absent["gc"] = f"a traverse function in Python cannot run while this build collects, and {reason}"
         if library is None or not hasattr(library, "macro_PyCapsule_CheckExact"):
             self.absent["macros"] = reason
         return library
@@ -297,43 +355,47 @@ class Adapter:
         for name, (args, _, needs) in OPERATIONS.items():
             if needs in self.absent:
                 continue
-            handler, address = HANDLERS.get(name), 0
+            handler: Any = HANDLERS.get(name)
+            address = 0
+            if name in CALLED:
+                handler = partial(Session._call, function=CALLED[name], names=args.split())
             macro = None if self.library is None else getattr(self.library, "macro_" + name, None)
             if macro is not None:
                 address = ctypes.cast(macro, ctypes.c_void_p).value or 0
             elif handler is None or name in SYMBOLS:
                 address = self.symbol(SYMBOLS.get(name, name), 2 if name == "PyObject_Call" else len(args.split()))
-            yield name, Plan(name, address, handler if not address or name in PREPARED else None)
+            yield name, Plan(name, address, None if address else handler)
 
     def _drive_directly(self, address: int, a: int, b: int, c: int) -> None:
-        """Do what the driver does, as far as ctypes can: nothing is pending, a failing call's return is lost."""
+        """Do what the driver does, except that nothing is pending and a failing call's return is lost."""
         function, count = self.direct[address]
         caught: BaseException | None = None
         try:
-            self.slot[:] = (function(*(a, b, c)[:count]), 0, 0, 0)
+            self.slot[:] = [function(*(a, b, c)[:count]), 0, 0, 0]
         except BaseException as error:
             # Dealt with below, since what runs inside this clause would have the exception as its context.
             caught = error.with_traceback(None)
         if caught is not None:
             self.incref(id(type(caught)))
             self.incref(id(caught))
-            self.slot[:] = (0, id(type(caught)), id(caught), 0)
+            self.slot[:] = [0, id(type(caught)), id(caught), 0]
 
     def entry(self, number: int) -> int:
         """Give the address of a destructor or clear function that calls the session with this number."""
         if self.library is not None:
-            address: int = self.library.driver_entry(number)
-            if not address:
-                raise Malformed("too many functions")
-            return address
+            return int(self.library.driver_entry(number))
         while len(self._entries) <= number:
-            callback = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(partial(self._entered_directly, len(self._entries)))
+            callback = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(
+                partial(self._entered_directly, len(self._entries))
+            )
             self._callbacks.append(callback)
             self._entries.append(ctypes.cast(callback, ctypes.c_void_p).value or 0)
         return self._entries[number]
 
     def traverse(self, number: int) -> int:
         """Give the address of a traverse function that calls the session with this number."""
+        if self.library is not None:
+            return int(self.library.driver_traverse(number))
         prototype = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
         while len(self._traverses) <= number:
             callback = prototype(partial(self._traversed, len(self._traverses)))
@@ -398,7 +460,7 @@ class Adapter:
         }
 
     def run(self, vector: Json) -> Json:
-        """Perform a vector and give the answer to the request of this name; never raise for what is in the vector."""
+        """Perform a vector and give the answer to ``run``; never raise for what is in the vector."""
         try:
             self.check(vector)
             session = Session(self, vector)
@@ -422,10 +484,8 @@ class Adapter:
         functions, modules = vector.get("functions", {}), vector.get("modules", {})
         if not isinstance(functions, dict) or not isinstance(modules, dict):
             raise Malformed("functions and modules are objects")
-        bodies = [(False, vector.get("steps"))]
-        for function in functions.values():
-            if "native" not in function and function.get("kind") != "traverse":
-                bodies.append((True, function.get("steps", [])))
+        bodies = [(True, function.get("steps", [])) for function in functions.values()]
+        bodies.append((False, vector.get("steps")))
         needs, total = {"modules"} if modules else set(), 0
         for inside, steps in bodies:
             if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
@@ -448,7 +508,7 @@ class Lane:
     """A thread that makes calls for a session, with an error indicator of its own."""
 
     def __init__(self, name: str) -> None:
-        self.parked: tuple[int, int, int] = NONE
+        self.parked: Error = NONE
         self.jobs: queue.SimpleQueue[Callable[[], Any] | None] = queue.SimpleQueue()
         self.replies: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
         self.thread = threading.Thread(target=self._work, name=name, daemon=True)
@@ -486,15 +546,16 @@ class Session:
         self.owned: dict[int, int] = {}
         self.blocks: set[int] = set()
         self.dead: set[int] = set()
-        self.opaque = self.unknown = 0
+        self.opaque = 0
+        self.unknown = 0
         self.calls: dict[str, int] = {}
         self.entries: list[tuple[str, Json]] = []
         self.traverses: list[Json] = []
         self.events: list[Json] = []
         self.path = ""
         self.subject: int | None = None
-        self.parked: tuple[int, int, int] = NONE
-        self.raised: tuple[int, int, int] = NONE
+        self.parked: Error = NONE
+        self.raised: Error = NONE
         self.lanes: dict[str, Lane] = {}
         self.lane: str | None = None
         self.failure: BaseException | None = None
@@ -516,6 +577,8 @@ class Session:
 
     def _begin(self, vector: Json) -> None:
         self._name("PyCapsule_Type", self.adapter.capsule_type, "ref", id(type))
+        if len(vector.get("functions", ())) > FUNCTION_LIMIT:
+            raise Malformed(f"more than {FUNCTION_LIMIT} functions")
         for name, spec in vector.get("functions", {}).items():
             if "native" in spec:
                 if spec["native"] not in NATIVE:
@@ -583,7 +646,7 @@ class Session:
             if len(argument) == 1:
                 form, content = next(iter(argument.items()))
                 if form in ("cstr", "hex"):
-                    return self._store(bytes_of(argument), f"#{self.path}.{where}")
+                    return self._store(bytes_of(argument), where if where[0] == "#" else f"#{self.path}.{where}")
                 if form == "ptr":
                     return self.names[content] if content in self.names else self._make_opaque(content)
                 if form == "function" and self.shown.get(self.names.get(content, 0), ("",))[0] == "function":
@@ -599,8 +662,8 @@ class Session:
         raise Malformed(f"argument {where} cannot be {json.dumps(argument)[:80]}")
 
     def _make_opaque(self, token: str) -> int:
-        if self.opaque == OPAQUE_COUNT:
-            raise Malformed("too many ptr tokens")
+        if self.opaque == OPAQUE_COUNT or not isinstance(token, str):
+            raise Malformed(f"no ptr token, or one too many: {token}")
         address = self.adapter.opaque + OPAQUE_STRIDE * self.opaque
         self.opaque += 1
         self._name(token, address, "ptr")
@@ -610,13 +673,17 @@ class Session:
         if kind not in self.objects and kind != "PyCapsule_Type":
             made: Any = None
             if kind == "function":
-                exec_free = types.FunctionType(_stub.__code__, {}, "function")
-                made = exec_free
+                made = types.FunctionType(_function.__code__, {})
             elif kind == "class":
-                made = type("Class", (), {})
+                made = type("class", (), {})
             elif kind != "None":
                 # Made anew, so that no other object of the process is this one.
-                makers = {"int": ("1000003",), "str": (b"text", "ascii"), "bytes": ([98, 121],), "tuple": ([None],)}
+                makers = {
+                    "int": ("1000003",),
+                    "str": (b"text", "ascii"),
+                    "bytes": ([98, 121],),
+                    "tuple": ([None],),
+                }
                 made = getattr(builtins, kind)(*makers.get(kind, ()))
             self.objects[kind] = made
             if kind in ("function", "class"):
@@ -627,14 +694,12 @@ class Session:
     # What is seen
 
     def show(self, address: int) -> Any:
-        """Write an address: its newest token, or a new one for an address never seen."""
+        """Write an address: its newest token, or a new one for an address never seen; None for NULL."""
         if not address:
             return None
         known = self.shown.get(address)
         if known is not None:
             return {known[0]: known[1]}
-        if -65536 < signed(address) < 65536:
-            return signed(address)
         start = self._buffer(address)
         if start is not None:
             return {"ref": self.shown[start][1], "offset": address - start}
@@ -642,19 +707,14 @@ class Session:
         self._name(f"?{self.unknown}", address)
         return {"ref": f"?{self.unknown}"}
 
-    def _word(self, address: int) -> Any:
-        shown = self.show(address)
-        return shown if not isinstance(shown, dict) or "ref" in shown else {"ref": next(iter(shown.values()))}
-
     def _token(self, address: int) -> str:
-        shown = self.show(address)
-        return str(next(iter(shown.values()))) if isinstance(shown, dict) else f"{shown}"
+        return str(next(iter(self.show(address).values())))
 
     def _buffer(self, address: int) -> int | None:
         if address in self.ends:
             return address
         opaque = address - self.adapter.opaque
-        if 0 <= opaque < self.opaque * OPAQUE_STRIDE:
+        if 0 <= opaque < self.opaque * OPAQUE_STRIDE and opaque % OPAQUE_STRIDE < OPAQUE_SIZE:
             return address - opaque % OPAQUE_STRIDE
         return next((start for start, end in self.ends.items() if start < address < end), None)
 
@@ -684,7 +744,7 @@ class Session:
         except Exception as error:
             return f"<{type(error).__name__} in str()>"
 
-    def describe(self, error: tuple[int, int, int]) -> Json | None:
+    def describe(self, error: Error) -> Json | None:
         """Write an exception that was normalised."""
         if not error[0]:
             return None
@@ -693,7 +753,8 @@ class Session:
         for name in ("name", "path", "obj"):
             if hasattr(exception, name):
                 value = getattr(exception, name)
-                attributes[name] = value if value is None or isinstance(value, str) and name != "obj" else self._form(value)
+                plain = value is None or (isinstance(value, str) and name != "obj")
+                attributes[name] = value if plain else self._form(value)
         for name in ("__cause__", "__context__"):
             value = getattr(exception, name)
             if value is not None:
@@ -709,7 +770,7 @@ class Session:
         if self.closed:
             return
         try:
-            if isinstance(info.object, partial) and info.object.args and info.object.func.__self__ is self.adapter:
+            if "ctypes callback" in (info.err_msg or ""):
                 self.fail(RuntimeError(f"a callback of the adapter failed: {info.exc_value!r}"))
                 return
             unraisable = None
@@ -723,19 +784,19 @@ class Session:
 
     # Exceptions: every triple is owned by whoever holds it
 
-    def _normal(self, error: tuple[int, int, int]) -> tuple[int, int, int]:
+    def _normal(self, error: Error) -> Error:
         """Make the value of a fetched exception an instance, as it always is from 3.12 on."""
         if not error[0]:
             return NONE
         if sys.version_info < (3, 12) and not (error[1] and isinstance(object_at(error[1]), BaseException)):
             words = self.adapter.words
-            words[:] = error
+            words[:] = list(error)
             start = ctypes.addressof(words)
             self.adapter.normalize(start, start + WORD, start + 2 * WORD)
             return words[0], words[1], words[2]
         return error
 
-    def _hold(self, error: tuple[int, int, int]) -> None:
+    def _hold(self, error: Error) -> None:
         for word in error:
             self.adapter.incref(word)
 
@@ -749,10 +810,9 @@ class Session:
                 if slot[1]:
                     self._release(slot[1], slot[2], slot[3])
 
-    def _python(self, function: Any, *arguments: int) -> int:
-        """Call a Python function with the objects at some addresses; give a new reference, or 0 and set ``raised``."""
+    def _python(self, function: Any, *objects: Any) -> int:
+        """Call a Python function through C; give a new reference, or 0 and set ``raised``."""
         adapter = self.adapter
-        objects = tuple(map(object_at, arguments))
         slot = adapter.slot
         slot[1] = 0
         adapter.drive(adapter.addresses["PyObject_CallObject"], id(function), id(objects), 0)
@@ -780,7 +840,9 @@ class Session:
         adapter = self.adapter
         plan = adapter.plans.get(step["op"])
         outer_events, outer_path = self.events, self.path
-        self.events, self.path = events, _ = [], path
+        # What happened since the last step, on builds that defer destructors, belongs to this one.
+        events: list[Json] = outer_events if self.subject is None else []
+        self.events, self.path = events, path
         try:
             if plan is None:
                 raise Malformed(f"no operation {step['op']}")
@@ -796,12 +858,17 @@ class Session:
             handler = plan.handler
             if handler is None:
                 value = self.value
-                words = [value(args[name], name) for name in plan.args]
+                if plan.prepare is None:
+                    words = [value(args[name], name) for name in plan.args]
+                else:
+                    words = plan.prepare(self, args)
             saved = before = self.parked
+            made, marked = NONE, None
             if pending is not None:
                 exception = make_exception(pending)
                 before = (id(type(exception)), id(exception), 0)
                 self._hold(before)
+                made = before
                 del exception
             slot = adapter.slot
             if handler is not None:
@@ -817,25 +884,33 @@ class Session:
                 if plan.references and words[0]:
                     self.owned[words[0]] = self.owned.get(words[0], 0) + plan.references
                 if before[0]:
-                    self._hold(before)
+                    # An exception that keeps an object alive is the call's alone: it dies inside, as it would in C.
+                    # Any other is held, so that its address cannot come back as its successor's.
+                    if leave and getattr(object_at(before[1]), "obj", None) is not None:
+                        if made[0]:
+                            self._release(*saved)
+                        saved = made = NONE
+                        object_at(before[1]).capsule_model_step = marked = path
+                    else:
+                        self._hold(before)
                     slot[1], slot[2], slot[3] = before
                 else:
                     slot[1] = 0
                 adapter.drive(plan.address, *words, *plan.spare)
                 after = (slot[1], slot[2], slot[3])
-                shown = plan.show(self, slot[0], bind)
+                shown = plan.show(self, slot[0], bind, words[0] if words else 0)
             observation: Json = {"return": shown}
             if plan.returns == "nothing" and shown is None:
                 del observation["return"]
             if not after[0] and not before[0]:
                 observation["error"], observation["indicator"] = None, "clear"
             else:
-                after = self._judge(observation, before, after)
+                after = self._judge(observation, before, after, marked)
                 if adapter.library is None and "return" in observation:
                     del observation["return"]
                     observation["unseen"] = ["return"]
                 self.parked = after if leave else saved
-                self._release(*(saved if leave else after), *(before if pending is not None else NONE))
+                self._release(*(saved if leave else after), *made)
             observation["events"] = events
             if self.failure is not None:
                 raise self.failure
@@ -848,23 +923,31 @@ class Session:
             failure.path = path
             raise failure from error
         finally:
-            self.events, self.path = outer_events, outer_path
+            self.events, self.path = [] if self.subject is None else outer_events, outer_path
 
-    def _judge(self, observation: Json, before: tuple[int, int, int], after: tuple[int, int, int]) -> tuple[int, int, int]:
-        """Add to an observation what became of the error indicator; give the exception normalised."""
+    def _judge(self, observation: Json, before: Error, after: Error, marked: str | None) -> Error:
+        """Add to an observation what became of the error indicator; give the exception normalised.
+
+        An exception that nobody held may have died and its address come back: then its mark tells.
+        """
         if not after[0]:
             indicator = "cleared"
         elif not before[0]:
             indicator = "set"
         else:
-            indicator = "unchanged" if before[1] == after[1] else "replaced"
+            same = before[1] == after[1]
+            if same and marked is not None:
+                same = getattr(object_at(after[1]), "capsule_model_step", None) == marked
+            indicator = "unchanged" if same else "replaced"
         after = self._normal(after)
         observation["error"], observation["indicator"] = self.describe(after), indicator
         return after
 
     def called(self, number: int, subject: int, error: Any) -> int:
-        """Perform the steps of a destructor or clear function; ``error`` is what is pending, to be replaced."""
+        """Perform the steps of a destructor or clear function; replace ``error``, which is pending."""
         if self.closed or self.failure is not None:
+            return 0
+        if number >= len(self.entries):  # a capsule that another session left behind
             return 0
         name, spec = self.entries[number]
         calls = self.calls[name] = self.calls.get(name, 0) + 1
@@ -878,7 +961,8 @@ class Session:
         self.parked, self.subject = NONE, subject
         if error is not None and error[0]:
             self.parked = self._normal((error[0], error[1], error[2]))
-        path, steps = f"{self.path}/{name}.{calls}", []
+        path = f"{self.path}/{name}.{calls}"
+        steps: list[Json] = []
         event: Json = {"call": name, "args": [self._token(subject)], "refcnt": count}
         event["before"], event["steps"], event["after"] = self.describe(self.parked), steps, None
         self.events.append(event)
@@ -894,7 +978,7 @@ class Session:
 
     def traversed(self, number: int, subject: int, visit: int, arg: int) -> int:
         """Visit what a traverse function declares, up to the first visit that returns non-zero."""
-        if self.closed or self.failure is not None:
+        if self.closed or self.failure is not None or number >= len(self.traverses):
             return 0
         spec = self.traverses[number]
         function = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(visit)
@@ -909,20 +993,36 @@ class Session:
             self.subject = outer
         return int(spec.get("returns", 0))
 
-    # What returns show: (word returned, name to bind) -> JSON
+    # What returns show: (word returned, name to bind, first argument) -> JSON
 
-    def _show_address(self, word: int, bind: str | None) -> Any:
+    def _show_new(self, word: int, bind: str | None, first: int) -> Any:
+        if word:
+            self.owned[word] = 1
+            self.dead.discard(word)
+        return self._show_made(word, bind, self.adapter.capsule_type)
+
+    def _show_made(self, word: int, bind: str | None, kind: int | None = None) -> Any:
+        if bind is not None or not word:
+            return None if bind is None else self._bind(bind, word, kind)
+        self._name(f"#{self.path}", word, "ref", kind)
+        return {"ref": f"#{self.path}"}
+
+    def _show_hash(self, word: int, bind: str | None, first: int) -> Any:
+        rotated = (first >> 4 | first << 8 * WORD - 4) & MASK
+        return {"hash_of": self._token(first)} if word == rotated else signed(word)
+
+    def _show_address(self, word: int, bind: str | None, first: int) -> Any:
         return self.show(word) if bind is None else self._bind(bind, word)
 
-    def _show_int(self, word: int, bind: str | None) -> int:
+    def _show_int(self, word: int, bind: str | None, first: int) -> int:
         word &= 0xFFFFFFFF
         return word if word < 0x80000000 else word - 0x100000000
 
-    def _show_size(self, word: int, bind: str | None) -> int:
+    def _show_size(self, word: int, bind: str | None, first: int) -> int:
         return signed(word)
 
-    def _show_string(self, word: int, bind: str | None) -> Any:
-        shown = self._show_address(word, bind)
+    def _show_string(self, word: int, bind: str | None, first: int) -> Any:
+        shown = self._show_address(word, bind, first)
         if isinstance(shown, dict) and "ref" in shown:
             data = ctypes.string_at(word)
             try:
@@ -931,14 +1031,14 @@ class Session:
                 shown["hex"] = data.hex()
         return shown
 
-    def _show_text(self, word: int, bind: str | None) -> Any:
+    def _show_text(self, word: int, bind: str | None, first: int) -> Any:
         if not word:
             return None
         text = self._text(object_at(word))
         self._release(word)
         return {"text": text}
 
-    def _show_object(self, word: int, bind: str | None) -> Any:
+    def _show_object(self, word: int, bind: str | None, first: int) -> Any:
         if not word:
             return None if bind is None else self._bind(bind, 0)
         if bind is not None:
@@ -952,25 +1052,422 @@ class Session:
         self._release(word)
         return form
 
-    def _show_borrowed(self, word: int, bind: str | None) -> Any:
+    def _show_borrowed(self, word: int, bind: str | None, first: int) -> Any:
         return None if not word else {"object": object_at(word).__name__}
 
-    def _show_import(self, word: int, bind: str | None) -> int:
+    def _show_import(self, word: int, bind: str | None, first: int) -> int:
         self._release(word)
         return 0 if word else -1
 
-    def _show_python_int(self, word: int, bind: str | None) -> Any:
+    def _show_nothing(self, word: int, bind: str | None, first: int) -> None:
+        return None
+
+    # Operations that are not one C call: (arguments, name to bind) -> what the return shows
+
+    def _compare(self, args: Json) -> list[int]:
+        if args["opid"] not in ORDER:
+            raise Malformed(f"no comparison {args['opid']!r}")
+        return [self.value(args["o1"], "o1"), self.value(args["o2"], "o2"), ORDER[args["opid"]]]
+
+    def _set_string(self, args: Json) -> list[int]:
+        return [id(exception_class(text_of(args["type"]))), self.value(args["message"], "message")]
+
+    def _look(self, args: Json, name: str) -> Any:
+        address = self.value(args[name], name)
+        if address and not refcnt(address):
+            raise Malformed("Python code cannot look at an object that is dying")
+        return object_at(address)
+
+    def _call(self, args: Json, bind: str | None, function: Any, names: list[str]) -> Any:
+        objects = [args[name] if type(args[name]) is int else self._look(args, name) for name in names]
+        return self._show_object(self._python(function, *objects), bind, 0)
+
+    def _getsizeof(self, args: Json, bind: str | None) -> Any:
+        word = self._python(sys.getsizeof, self._look(args, "object"))
         number = int(object_at(word)) if word else None
         self._release(word)
         return number
 
-    def _show_nothing(self, word: int, bind: str | None) -> None:
-        return None
+    def _is_tracked(self, args: Json, bind: str | None) -> Any:
+        # Only for 3.8, which lacks the C function; it never tracks a capsule, and one may be dying.
+        address = self.value(args["obj"], "obj")
+        return int(refcnt(address) != 0 and gc.is_tracked(object_at(address)))
 
-    # Operations that are more than one C call: (arguments, name to bind) -> what the return shows
+    def _refcnt(self, args: Json, bind: str | None) -> Any:
+        return refcnt(self.value(args["ob"], "ob"))
 
-    def _new(self, args: Json, bind: str | None) -> Any:
-        raise NotImplementedError
+    def _capsule_type(self, args: Json, bind: str | None) -> Any:
+        kind = getattr(types, "CapsuleType", None)
+        if kind is None:
+            return {"absent": True}
+        self.adapter.incref(id(kind))
+        return self._show_object(id(kind), bind, 0)
 
-    def _compare(self, args: Json, bind: str | None) -> Any:
-        raise NotImplementedError
+    def _referents(self, args: Json, bind: str | None) -> Any:
+        self._write_visits()
+        word = self._python(gc.get_referents, self._look(args, "obj"))
+        if not word:
+            return None
+        tokens = sorted(self._token(id(value)) for value in object_at(word))
+        self._release(word)
+        return {"tokens": tokens}
+
+    def _collect(self, args: Json, bind: str | None) -> None:
+        self._write_visits()
+        self._release(self._python(gc.collect))
+
+    def _write_visits(self) -> None:
+        """Tell the driver's traverse functions what their references mean by now; nothing once closed."""
+        library = self.adapter.library
+        if library is None:
+            return
+        for number, spec in enumerate(self.traverses):
+            objects = []
+            for argument in () if self.closed else spec.get("visit", ()):
+                if argument == {"arg": 0}:
+                    objects.append(1)
+                elif not (isinstance(argument, dict) and argument.get("ref", "PyCapsule_Type") not in self.names):
+                    objects.append(self.value(argument, "visit"))
+            words = (int(spec.get("returns", 0)) & MASK, len(objects[:64]), *objects[:64])
+            table = (ctypes.c_size_t * len(words))(*words)
+            ctypes.memmove(library.driver_visits(number), table, ctypes.sizeof(table))
+
+    def _malloc(self, args: Json, bind: str | None) -> Any:
+        size = self.value(args["size"], "size")
+        if size > ALLOCATION_LIMIT:
+            return self._show_made(0, bind)
+        buffer = ctypes.create_string_buffer(size + 16)
+        start = -(-ctypes.addressof(buffer) // 16) * 16
+        self.kept.append(buffer)
+        self.ends[start] = start + size
+        self.blocks.add(start)
+        return self._show_made(start, bind)
+
+    def _free(self, args: Json, bind: str | None) -> None:
+        start = self.value(args["ptr"], "ptr")
+        if start and start not in self.ends:
+            raise Malformed("free of what is not a block")
+        self.blocks.discard(start)
+
+    def _string(self, args: Json, bind: str | None) -> Any:
+        return self._show_address(self._store(bytes_of(args["bytes"]), f"#{self.path}"), bind, 0)
+
+    def _block(self, address: int, size: int) -> int:
+        start = self._buffer(address)
+        if start not in self.ends or address + size > self.ends[start]:
+            raise Malformed("memory outside of a block")
+        return address
+
+    def _write(self, args: Json, bind: str | None) -> None:
+        data = bytes_of(args["bytes"])
+        ctypes.memmove(self._block(self.value(args["ptr"], "ptr"), len(data)), data, len(data))
+
+    def _read(self, args: Json, bind: str | None) -> Any:
+        size = self.value(args["size"], "size")
+        return {"hex": ctypes.string_at(self._block(self.value(args["ptr"], "ptr"), size), size).hex()}
+
+    def _layout(self, args: Json, bind: str | None) -> Any:
+        op = self.value(args["op"], "op")
+        kind = object_at(read_word(op + TYPE_OFFSET))
+        words: list[Any] = [{"header": name} for name in HEADER]
+        words += [] if FREE_THREADED else [{"refcnt": refcnt(op)}]
+        words.append({"type": kind.__name__})
+        for offset in range(HEADER_WORDS * WORD, kind.__basicsize__, WORD):
+            shown = self.show(read_word(op + offset))
+            words.append(shown if shown is None or "ref" in shown else {"ref": next(iter(shown.values()))})
+        return {"words": words}
+
+    def _poke(self, args: Json, bind: str | None) -> None:
+        if args["field"] not in FIELDS:
+            raise Malformed(f"no field {args['field']!r}")
+        write_field(self.value(args["op"], "op"), args["field"], self.value(args["value"], "value"))
+
+    def _settle(self, args: Json, bind: str | None) -> None:
+        # An idle thread of a free-threaded build holds back the objects that it owns until it runs again.
+        for name, lane in self.lanes.items():
+            if name != self.lane:
+                lane.do(int)
+
+    # Modules: the session is a finder on sys.meta_path and the loader of what it finds
+
+    def _install(self, modules: Json) -> None:
+        declared = dict(modules)
+        for name in modules:
+            if not all(name.split(".")) or self.adapter.can_import(name):
+                raise Malformed(f"the interpreter can import {name!r} itself")
+            while "." in name:
+                name = name.rpartition(".")[0]
+                declared.setdefault(name, {})
+        self.modules = declared
+        for name, spec in declared.items():
+            if spec is None:
+                sys.modules[name] = None  # type: ignore[assignment]
+            elif "entry" in spec:
+                sys.modules[name] = self._value(spec["entry"], name, name)
+        sys.meta_path.insert(0, self)
+        for name, spec in declared.items():
+            if spec is not None and spec.get("loaded"):
+                try:
+                    __import__(name)
+                except BaseException as error:
+                    raise Malformed(f"importing {name!r}: {type(error).__name__}: {error}") from None
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> importlib.machinery.ModuleSpec | None:
+        """Find a declared module."""
+        spec = self.modules.get(name)
+        if spec is None or "entry" in spec:
+            return None
+        package = any(other.startswith(name + ".") for other in self.modules)
+        return importlib.machinery.ModuleSpec(name, self, origin="vector", is_package=package)  # type: ignore[arg-type]
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> None:
+        """Leave the making of the module object to the import system."""
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        """Do what the body of a declared module does."""
+        name, spec = module.__name__, self.modules[module.__name__]
+        self.holders.append(weakref.ref(module))
+        self._name(name, id(module), "ref", id(types.ModuleType))
+        for attr, value in spec.get("attrs", {}).items():
+            vars(module)[attr] = self._value(value, f"{name}.{attr}", name)
+        if "getattr" in spec:
+            vars(module)["__getattr__"] = self._getter(spec["getattr"], name)
+        for other in spec.get("imports", ()):
+            __import__(other)
+        if spec.get("removes_itself"):
+            sys.modules.pop(name, None)
+        if "becomes" in spec:
+            sys.modules[name] = self._value(spec["becomes"], name, name)
+        if "raises" in spec:
+            raise self._exception(spec["raises"])
+
+    def _exception(self, spec: Json) -> BaseException:
+        try:
+            return make_exception(spec)
+        except Exception as error:  # a vector's mistake must not pass for the exception of its module
+            self.fail(error)
+            raise
+
+    def _value(self, value: Any, token: str, module: str) -> Any:
+        """Make the object that a VALUE stands for."""
+        try:
+            if "capsule" in value:
+                return self._make_capsule(value["capsule"], value.get("bind"), token)
+            if "class" in value or "instance" in value:
+                return self._make_class(value, token, module)
+            return object_at(self.value(value, token))
+        except Exception as error:
+            self.fail(error if isinstance(error, Malformed) else Malformed(f"{type(error).__name__}: {error}"))
+            raise
+
+    def _make_capsule(self, spec: Json, bind: str | None, token: str) -> Any:
+        adapter, slot = self.adapter, self.adapter.slot
+        number = self.binds[f"#{token}"] = self.binds.get(f"#{token}", 0) + 1
+        suffix = "" if number == 1 else f"#{number}"
+        fields = ("pointer", "name", "destructor", "context")
+        words = [self.value(spec.get(field), f"#{token}.{field}{suffix}") for field in fields]
+        slot[1] = 0
+        adapter.drive(adapter.addresses["PyCapsule_New"], *words[:3])
+        address = slot[0]
+        if slot[1]:
+            self._release(slot[1], slot[2], slot[3])
+            raise Malformed(f"the capsule {token} cannot be made")
+        self.owned.pop(address, None)
+        self.dead.discard(address)
+        self._bind(bind or token, address, adapter.capsule_type)
+        if words[3]:
+            adapter.drive(adapter.addresses["PyCapsule_SetContext"], address, words[3], 0)
+        capsule = object_at(address)
+        adapter.drive(adapter.addresses["Py_DecRef"], address, 0, 0)
+        return capsule
+
+    def _make_class(self, value: Json, token: str, module: str) -> Any:
+        instance = "instance" in value
+        spec = value["instance" if instance else "class"]
+        raisers = {attr: property(self._raiser(error)) for attr, error in spec.get("raises", {}).items()}
+        body: Json = {"__module__": module}
+        for attr, content in spec.get("class_attrs" if instance else "attrs", {}).items():
+            body[attr] = self._value(content, f"{token}.{attr}", module)
+        if instance:
+            body.update(raisers)
+            if "getattr" in spec:
+                getter = self._getter(spec["getattr"], token)
+                body["__getattr__"] = lambda _, attr: getter(attr)
+        # For an attribute of a class to raise, the property has to be its type's.
+        meta = type("type", (type,), dict(raisers)) if raisers and not instance else type
+        made = meta(token.rpartition(".")[2], (), body)
+        self.holders.append(weakref.ref(made))
+        if instance:
+            made = made()
+            self.holders.append(weakref.ref(made))
+            for attr, content in spec.get("attrs", {}).items():
+                vars(made)[attr] = self._value(content, f"{token}.{attr}", module)
+        return made
+
+    def _getter(self, spec: Json, token: str) -> Callable[[str], Any]:
+        def getter(attr: str) -> Any:
+            if attr not in spec:
+                raise AttributeError(attr)
+            return self._value(spec[attr], f"{token}.{attr}", token)
+
+        return getter
+
+    def _raiser(self, spec: Json) -> Callable[[Any], Any]:
+        def raiser(_: Any) -> Any:
+            raise self._exception(spec)
+
+        return raiser
+
+    # The end
+
+    def close(self) -> list[str]:
+        """Name what the vector still owns, then put everything back; destructors do nothing from here on."""
+        if self.closed:
+            return []
+        owned = {address: count for address, count in self.owned.items() if count > 0}
+        leaks = {self._token(address) for address in (*owned, *self.blocks)}
+        self.closed = True
+        try:
+            self._write_visits()
+            for lane in self.lanes.values():
+                lane.jobs.put(None)
+                lane.thread.join()
+            for parked in (self.parked, *(lane.parked for lane in self.lanes.values())):
+                self._release(*parked)
+            for address in owned.keys() - self.dead:
+                if read_word(address + TYPE_OFFSET) == self.adapter.capsule_type:
+                    write_field(address, "destructor", 0)
+                self._release(*[address] * owned[address])
+            self._uninstall()
+        finally:
+            sys.unraisablehook = self._hook
+            if self._collecting:
+                gc.enable()
+            self.adapter.session = None
+        return sorted(leaks)
+
+    def _uninstall(self) -> None:
+        """Empty what holds capsules, so that none dies in a Python statement or under another session."""
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)
+        held = [sys.modules.get(name) for name in self.modules]
+        holders = [holder for holder in (reference() for reference in self.holders) if holder is not None]
+        for holder in holders:
+            held.extend(vars(holder).values())
+        for value in held:
+            if id(type(value)) == self.adapter.capsule_type:
+                write_field(id(value), "destructor", 0)
+        for name in self.modules:
+            sys.modules.pop(name, None)
+        for holder in holders:
+            # A raising property of a class is its metaclass's, and would refuse to let the attribute go.
+            for attr in [attr for attr, value in vars(type(holder)).items() if isinstance(value, property)]:
+                if isinstance(holder, type) and type(holder) is not type:
+                    delattr(type(holder), attr)
+            for attr in [attr for attr in vars(holder) if attr == "__getattr__" or not attr.startswith("__")]:
+                delattr(holder, attr)
+
+
+def _function() -> None:
+    """Be the code of the vector's object of kind function."""
+
+
+def _subclass(base: Any) -> Any:
+    class S(base):  # type: ignore[misc]
+        pass
+
+    return S
+
+
+EMPTY: Json = {}
+SHOW = {
+    returns: getattr(Session, f"_show_{returns}", None)
+    for returns in {returns for _, returns, _ in OPERATIONS.values()}
+}
+PREPARED = {"PyObject_RichCompare": Session._compare, "PyErr_SetString": Session._set_string}
+CALLED = {
+    "subclass": _subclass,
+    "copy.copy": copy.copy,
+    "copy.deepcopy": copy.deepcopy,
+    "pickle.dumps": pickle.dumps,
+    "weakref.ref": weakref.ref,
+}
+HANDLERS = {
+    "sys.getsizeof": Session._getsizeof,
+    "Py_REFCNT": Session._refcnt,
+    "types.CapsuleType": Session._capsule_type,
+    "gc.is_tracked": Session._is_tracked,
+    "gc.get_referents": Session._referents,
+    "gc.collect": Session._collect,
+    "malloc": Session._malloc,
+    "free": Session._free,
+    "string": Session._string,
+    "write": Session._write,
+    "read": Session._read,
+    "layout": Session._layout,
+    "poke": Session._poke,
+    "settle": Session._settle,
+}
+
+
+def answers(adapter: Adapter, lines: Any) -> Iterator[Json]:
+    """Answer the requests of the adapter protocol, one for each line, up to ``stop``."""
+    while True:
+        line = lines.readline(LINE_LIMIT + 1)
+        if not line:
+            return
+        seq = 0
+        try:
+            if len(line) > LINE_LIMIT:
+                while line and not line.endswith(b"\n"):
+                    line = lines.readline(LINE_LIMIT)
+                raise Malformed("the line is too long")
+            request = json.loads(line)
+            if not isinstance(request, dict):
+                raise Malformed("a request is an object")
+            if type(request.get("seq")) is int:
+                seq = request["seq"]
+            check_depth(request)
+            command = request.get("cmd")
+            if command == "stop":
+                yield {"seq": seq, "stopped": True}
+                return
+            if command == "start":
+                answer = adapter.start()
+            elif command == "run" and isinstance(request.get("vector"), dict):
+                answer = adapter.run(request["vector"])
+            else:
+                raise Malformed(f"no command {command!r}")
+        except (Malformed, ValueError, RecursionError) as error:
+            answer = {"error": " ".join(str(error).split())}
+        yield {"seq": seq, **answer}
+
+
+def check_depth(value: Any) -> None:
+    """Refuse what is nested too deep."""
+    level = [value]
+    for _ in range(DEPTH_LIMIT):
+        inner = [v for v in level if isinstance(v, (dict, list))]
+        level = [v for container in inner for v in (container.values() if isinstance(container, dict) else container)]
+    if level:
+        raise Malformed(f"nested deeper than {DEPTH_LIMIT}")
+
+
+def main() -> None:
+    """Speak the adapter protocol on standard input and output."""
+    parser = argparse.ArgumentParser(description="Perform vectors on the capsule API of this interpreter.")
+    parser.add_argument("--no-driver", action="store_true", help="use ctypes alone")
+    parser.add_argument("--driver", metavar="FILE", help="use this shared object, made from driver.c")
+    parser.add_argument("--no-headers", action="store_true", help="compile driver.c without Python.h")
+    options = parser.parse_args()
+    sys.setrecursionlimit(20_000)
+    with os.fdopen(os.dup(1), "w", encoding="ascii", newline="\n") as output:
+        os.dup2(2, 1)  # whatever else writes to standard output is noise
+        adapter = Adapter(options.driver, not options.no_driver, not options.no_headers)
+        for answer in answers(adapter, sys.stdin.buffer):
+            output.write(json.dumps(answer, separators=(",", ":")) + "\n")
+            output.flush()
+
+
+if __name__ == "__main__":
+    main()

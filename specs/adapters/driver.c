@@ -48,20 +48,54 @@ static word enter(word number, word argument)
     return result;
 }
 
+/* A traverse function visits what was written into its table beforehand: while the collector walks the heap nothing may
+ * be allocated, so Python code should not run. */
+struct visits {
+    word returns, count, objects[64]; /* an object of 1 stands for the capsule itself */
+};
+
+static struct visits visits[64];
+
+static int traverse(word number, word argument, int (*visit)(word, word), word state)
+{
+    struct visits *table = &visits[number];
+    for (word i = 0; i < table->count; i++) {
+        word object = table->objects[i] == 1 ? argument : table->objects[i];
+        int result = object ? visit(object, state) : 0;
+        if (result)
+            return result;
+    }
+    return (int)table->returns;
+}
+
 #define ROW(X, r) \
     X(r##0) X(r##1) X(r##2) X(r##3) X(r##4) X(r##5) X(r##6) X(r##7) \
     X(r##8) X(r##9) X(r##a) X(r##b) X(r##c) X(r##d) X(r##e) X(r##f)
 #define ALL(X) ROW(X, 0x0) ROW(X, 0x1) ROW(X, 0x2) ROW(X, 0x3)
-#define DEFINE(n) static word entry_##n(word argument) { return enter(n, argument); }
-#define LIST(n) (word)entry_##n,
+#define ENTRY(n) static word entry_##n(word a) { return enter(n, a); }
+#define TRAVERSE(n) static int traverse_##n(word a, int (*visit)(word, word), word b) { return traverse(n, a, visit, b); }
+#define ENTRY_ADDRESS(n) (word)entry_##n,
+#define TRAVERSE_ADDRESS(n) (word)traverse_##n,
 
-ALL(DEFINE)
+ALL(ENTRY)
+ALL(TRAVERSE)
 
-/* The address of one of the 64 functions, each of which enters with a number of its own; 0 beyond them. */
+/* The addresses of 64 functions of either kind, each with a number of its own. */
 word driver_entry(word number)
 {
-    word entries[] = { ALL(LIST) };
-    return number < sizeof entries / sizeof *entries ? entries[number] : 0;
+    word addresses[] = { ALL(ENTRY_ADDRESS) };
+    return addresses[number % 64];
+}
+
+word driver_traverse(word number)
+{
+    word addresses[] = { ALL(TRAVERSE_ADDRESS) };
+    return addresses[number % 64];
+}
+
+struct visits *driver_visits(word number)
+{
+    return &visits[number % 64];
 }
 
 #ifdef WITH_PYTHON_H

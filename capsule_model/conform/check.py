@@ -1,0 +1,187 @@
+"""The command `check`: tie rules, code and vectors together, and name what is missing."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from capsule_model.conform.commands import known_names, progress
+from capsule_model.conform.profile_diff import outcome
+from capsule_model.conform.runner import expected_differences
+from capsule_model.conform.specification import LEVELS, RULE_ID, Rule, read_rules, with_vectors
+from capsule_model.conform.words import value_text
+from capsule_model.profiles import BEHAVIOURS, PROFILES, Profile
+from capsule_model.rules import code_rules
+from capsule_model.trace.execute import BadVector, run
+from capsule_model.trace.expectation import holds
+from capsule_model.trace.files import Vector, load
+from capsule_model.trace.meaning import Known
+
+__all__ = ["check", "findings_of_rules", "findings_of_vectors", "unseen_behaviours"]
+
+
+def check(folder: Path, *, fix: bool, console: Console) -> int:
+    """Check the specification in `folder`, print one line a finding, and return the exit code.
+
+    With `fix`, the generated **Vectors:** lines are rewritten first.
+    """
+    known = known_names()
+    # An unknown rule is a finding here, not bad input: the rest is still worth knowing.
+    loaded = load(folder / "vectors", Known(None, known.behaviours, known.undefined))
+    if fix:
+        _rewrite(folder, loaded.vectors)
+    rules = read_rules(folder / "capsule")
+    findings = list(findings_of_rules(rules, code_rules(), loaded.vectors))
+    findings += _out_of_date(folder, loaded.vectors)
+    with progress(len(loaded.vectors) + len(BEHAVIOURS), "checks") as advance:
+        findings += findings_of_vectors(loaded.vectors, advance)
+        findings += unseen_behaviours(loaded.vectors, advance)
+    for line in (*map(str, loaded.problems), *findings):
+        console.print(Text(line), soft_wrap=True)
+    count = len(loaded.problems) + len(findings)
+    verdict = "clean" if not count else f"{count} findings"
+    console.print(Text(f"{verdict}: {len(rules)} rules, {len(loaded.vectors)} vectors, {len(BEHAVIOURS)} behaviours"))
+    return 2 if loaded.problems else 1 if findings else 0
+
+
+def findings_of_rules(
+    rules: Sequence[Rule], code: Mapping[str, Sequence[str]], vectors: Sequence[Vector]
+) -> Iterator[str]:
+    """Yield what the rules lack, and what code and vectors name that is no rule."""
+    counted = Counter(rule.id for rule in rules)
+    listed = {rule for vector in vectors for rule in vector["rules"]}
+    for rule in rules:
+        if counted[rule.id] > 1:
+            yield f"{rule.place}: rule {rule.id} stands {counted[rule.id]} times; expected once"
+        if not RULE_ID.fullmatch(rule.id):
+            yield f"{rule.place}: {rule.id} is no id of a rule; expected words as in PyCapsule_New/null-pointer"
+        if rule.level not in LEVELS:
+            yield f"{rule.place}: rule {rule.id} has the level {rule.level!r}; expected one of {', '.join(LEVELS)}"
+        for what, text in (("source", rule.source), ("sentence", rule.sentence)):
+            if not text:
+                yield f"{rule.place}: rule {rule.id} has no {what}"
+        if rule.id not in code:
+            yield f"{rule.place}: rule {rule.id} is named nowhere in the code"
+        if rule.id not in listed:
+            yield f"{rule.place}: rule {rule.id} is shown by no vector"
+    for name in sorted(code.keys() - counted.keys()):
+        yield f"{', '.join(code[name])}: the code names {name}, which is no rule"
+    for vector in vectors:
+        for name in vector["rules"]:
+            if name not in counted:
+                yield f"vector {vector['id']}: names {name}, which is no rule"
+
+
+def findings_of_vectors(vectors: Sequence[Vector], advance: Callable[[], None] = lambda: None) -> Iterator[str]:
+    """Yield what vectors claim that no run of the model bears out, under each profile that they apply to."""
+    for vector in vectors:
+        yield from _findings_of(vector)
+        advance()
+
+
+def unseen_behaviours(vectors: Sequence[Vector], advance: Callable[[], None] = lambda: None) -> Iterator[str]:
+    """Yield the behaviours that can be flipped without any vector's run on the model showing it."""
+    plain: dict[tuple[str, int], Any] = {}
+    for behaviour in BEHAVIOURS:
+        if not _shows(behaviour, vectors, plain):
+            yield f"behaviour {behaviour}: flipping it changes no vector's run"
+        advance()
+
+
+def _shows(behaviour: str, vectors: Sequence[Vector], plain: dict[tuple[str, int], Any]) -> bool:
+    for name, profile in reversed(_representative().items()):
+        flipped = profile.flipped(behaviour)
+        for number, vector in enumerate(vectors):
+            if (name, number) not in plain:
+                plain[name, number] = outcome(vector, profile)
+            if outcome(vector, flipped) != plain[name, number]:
+                return True
+    return False
+
+
+def _representative() -> dict[str, Profile]:
+    """Return a profile of each set of behaviours: word size and byte order are no behaviours."""
+    first = next(iter(PROFILES.values()))
+    alike = {p.behaviours: p for p in PROFILES.values() if (p.word, p.order) == (first.word, first.order)}
+    return {profile.name: profile for profile in alike.values()}
+
+
+def _findings_of(vector: Vector) -> Iterator[str]:
+    applicable = list(_distinct(vector))
+    if not applicable:
+        yield f"vector {vector['id']}: no profile has what it requires"
+        return
+    missing = set(vector["rules"])
+    for profile in applicable:
+        try:
+            seen = run(vector, profile, rules=bool(missing))
+        except BadVector as error:
+            yield f"vector {vector['id']}: step {error.path}: {error.message} (under {profile.name})"
+            return
+        missing -= {rule for _, rule in seen.reached}
+        differences = expected_differences(vector, profile, seen)
+        if differences:
+            first = differences[0]
+            sides = f"expected {value_text(first.expected)}, the model has {value_text(first.seen)}"
+            yield f"vector {vector['id']}: step {first.path}: {first.key}: {sides} (under {profile.name})"
+            break
+    for rule in sorted(missing):
+        yield f"vector {vector['id']}: lists {rule} but never reaches it"
+    for path, condition in _idle_variants(vector, applicable):
+        yield f"vector {vector['id']}: step {path}: no profile selects the variant {condition}"
+
+
+def _distinct(vector: Vector) -> Iterator[Profile]:
+    """Yield the profiles that `vector` applies to, one of each set of behaviours, word size and byte order."""
+    seen = set()
+    for profile in PROFILES.values():
+        key = (profile.behaviours, profile.word, profile.order)
+        if key not in seen and all(holds(c, profile.behaviours.__contains__) for c in vector.get("requires", ())):
+            seen.add(key)
+            yield profile
+
+
+def _idle_variants(vector: Vector, profiles: Sequence[Profile]) -> Iterator[tuple[str, str]]:
+    steps = [(str(index), step) for index, step in enumerate(vector["steps"])]
+    for name, function in vector.get("functions", {}).items():
+        steps += [(f"{name}/{index}", step) for index, step in enumerate(function.get("steps", ()))]
+    for path, step in steps:
+        conditions = [variant["when"] for variant in step.get("variants", ())]
+        chosen = {
+            next((n for n, c in enumerate(conditions) if holds(c, p.behaviours.__contains__)), None) for p in profiles
+        }
+        yield from ((path, condition) for number, condition in enumerate(conditions) if number not in chosen)
+
+
+def _showing(vectors: Sequence[Vector]) -> dict[str, list[str]]:
+    showing: dict[str, list[str]] = {}
+    for vector in vectors:
+        for rule in vector["rules"]:
+            showing.setdefault(rule, []).append(vector["id"])
+    return showing
+
+
+def _out_of_date(folder: Path, vectors: Sequence[Vector]) -> Iterator[str]:
+    showing = _showing(vectors)
+    for file in sorted((folder / "capsule").glob("*.md")):
+        if with_vectors(file, showing) != file.read_text("utf-8"):
+            yield f"{file.name}: its Vectors lines are out of date; expected what check --fix writes"
+
+
+def _rewrite(folder: Path, vectors: Sequence[Vector]) -> None:
+    showing = _showing(vectors)
+    for file in sorted((folder / "capsule").glob("*.md")):
+        text = with_vectors(file, showing)
+        if text != file.read_text("utf-8"):
+            handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+            with os.fdopen(handle, "w", encoding="utf-8") as stream:
+                stream.write(text)
+            os.chmod(temporary, file.stat().st_mode)
+            os.replace(temporary, file)

@@ -1,0 +1,1 @@
+"""Programs of steps made by chance, and the model held against an implementation while they run."""
