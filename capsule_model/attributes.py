@@ -5,7 +5,15 @@ from __future__ import annotations
 from types import FunctionType, NoneType
 from typing import TYPE_CHECKING
 
-from capsule_model.errors import PyErr, PyErr_Format, PyErr_Restore, PyErr_SetString, decode_error, new_exception
+from capsule_model.errors import (
+    PyErr,
+    PyErr_Format,
+    PyErr_Restore,
+    PyErr_SetString,
+    decode_error,
+    forbid_pending,
+    new_exception,
+)
 from capsule_model.memory import NULL
 from capsule_model.objects import (
     TYPE_NAMED,
@@ -70,6 +78,7 @@ def PyObject_GetAttrString(py: Process, o: int, attr_name: int) -> int:
 
     The name is a C string and must be UTF-8, else ``UnicodeDecodeError``. Source: Objects/object.c (3.13.5).
     """
+    forbid_pending(py, "PyObject_GetAttrString")
     return get_attribute(py, o, py.memory.c_string(attr_name))
 
 
@@ -184,6 +193,7 @@ def PyObject_SetAttrString(py: Process, o: int, attr_name: int, v: int) -> int:
 
     Capsules have no attributes of their own and their type is immutable.
     """
+    forbid_pending(py, "PyObject_SetAttrString")
     struct = py.objects[o]
     raw = py.memory.c_string(attr_name)
     problem = decode_error(raw)

@@ -9,6 +9,7 @@ import builtins
 from typing import TYPE_CHECKING
 
 from capsule_model.memory import NULL
+from capsule_model.undefined import Kind, diagnose
 
 if TYPE_CHECKING:
     from capsule_model.process import Process
@@ -24,6 +25,7 @@ __all__ = [
     "PyErr_SetString",
     "bases_of",
     "decode_error",
+    "forbid_pending",
     "new_exception",
     "release",
 ]
@@ -109,8 +111,7 @@ def PyErr_Format(py: Process, error: PyErr) -> None:
 
 def PyErr_SetString(py: Process, type: str, text: str) -> None:
     """Replace the pending exception by a new one. Nothing is chained."""
-    old = py.error
-    if old is not None and old.obj != NULL:
+    if py.error is not None:
         PyErr_SetObject(py, PyErr(type, text))
         return
     # rule: error-indicator/replaced-not-chained
@@ -130,6 +131,14 @@ def PyErr_Occurred(py: Process) -> str | None:
     """Return the type of the pending exception, or None."""
     # rule: PyErr_Occurred/type-of-pending
     return None if py.error is None else py.error.type
+
+
+def forbid_pending(py: Process, function: str) -> None:
+    """Diagnose a call that runs code of its own while an exception is pending: it may lose it, or fail of it."""
+    if py.error is not None:
+        # rule: error-indicator/pending-makes-undefined
+        fact = f"{py.memory.clock} calls {function} with {py.error!r} pending"
+        raise diagnose(Kind.PENDING_EXCEPTION, fact, [])
 
 
 def PyErr_NoMemory(py: Process) -> int:

@@ -15,12 +15,13 @@ from capsule_model.errors import (
     PyErr_Restore,
     PyErr_SetString,
     decode_error,
+    forbid_pending,
     new_exception,
 )
 from capsule_model.memory import NULL
 from capsule_model.objects import NONE, PyModule_Type, PyObject
 from capsule_model.runtime import Py_DECREF, Py_DecRef, Py_INCREF
-from capsule_model.undefined import Kind, NotModelled, diagnose
+from capsule_model.undefined import NotModelled
 
 if TYPE_CHECKING:
     from capsule_model.process import Process
@@ -49,10 +50,8 @@ def PyCapsule_Import(py: Process, name: int, no_block: int) -> int:
     Source: Objects/capsule.c:228 (3.13.5).
     """
     path = py.memory.c_string(name)
-    if py.error is not None:
-        # rule: PyCapsule_Import/pending-exception
-        fact = f"{py.memory.clock} imports a capsule with {py.error!r} pending"
-        raise diagnose(Kind.PENDING_EXCEPTION, fact, [])
+    # rule: PyCapsule_Import/pending-exception
+    forbid_pending(py, "PyCapsule_Import")
     # rule: PyCapsule_Import/splits-at-dots
     first, *rest = path.split(b".")
     object = PyImport_ImportModule(py, first)

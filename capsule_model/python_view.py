@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from capsule_model.attributes import new_object
-from capsule_model.errors import PyErr_SetString
+from capsule_model.errors import PyErr, PyErr_Format, PyErr_SetString, forbid_pending
 from capsule_model.memory import NULL
 from capsule_model.objects import TYPES, Capsule, PyCapsule_Type, PyType_Type, type_name
 from capsule_model.undefined import NotModelled
@@ -35,6 +35,7 @@ def PyObject_Repr(py: Process, o: int) -> int:
     Bytes of the name that are not UTF-8 are replaced; quotes and line ends in it are left as they are.
     Source: Objects/capsule.c:298 (3.13.5).
     """
+    forbid_pending(py, "PyObject_Repr")
     if o == NULL:
         # rule: PyObject_Repr/null
         return new_object(py, "str", "<NULL>")
@@ -72,7 +73,8 @@ def PyObject_RichCompare(py: Process, o1: int, o2: int, opid: str) -> int:
         return new_object(py, "bool", (o1 == o2) == (opid == "=="))
     left, right = type_name(py.objects, o1), type_name(py.objects, o2)
     # rule: PyObject_RichCompare/no-order
-    PyErr_SetString(py, "TypeError", f"'{opid}' not supported between instances of '{left}' and '{right}'")
+    text = f"'{opid}' not supported between instances of '{left}' and '{right}'"
+    PyErr_Format(py, PyErr("TypeError", text))
     return NULL
 
 
@@ -97,6 +99,7 @@ def PyObject_Size(py: Process, o: int) -> int:
 
 def PyObject_Call(py: Process, callable: int) -> int:
     """Return NULL with ``TypeError``: capsules are no callables, and their type makes none from Python."""
+    forbid_pending(py, "PyObject_Call")
     if callable == PyCapsule_Type:
         # rule: PyCapsule_Type/no-instances
         PyErr_SetString(py, "TypeError", "cannot create 'PyCapsule' instances")

@@ -49,6 +49,10 @@ CONSEQUENCE = {
 }
 
 
+# How many functions of a call chain a diagnosis names.
+SHOWN = 6
+
+
 class UndefinedBehavior(Exception):
     """Report undefined behaviour: kind, fact, consequence, where, and the history of what it is about.
 
@@ -98,4 +102,6 @@ def _running() -> str:
         if frame.f_back is None:
             break
         frame = frame.f_back
-    return ", called by ".join(names) or "the program itself"
+    chain = ", called by ".join(names[:SHOWN]) or "the program itself"
+    more = len(names) - SHOWN
+    return chain if more <= 0 else f"{chain} and so on, {more} more, up to {names[-1]}"

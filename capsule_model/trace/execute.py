@@ -119,7 +119,7 @@ class Machine:
         """Perform one step and return the observation."""
         py = self.py
         outer, self.path = self.path, path
-        py.memory.clock = f"step {path}"
+        py.memory.clock = f"step {path if len(path) < 80 else path[:40] + '…' + path[-30:]}"
         if self.sink is not None:
             self.sink.path = path
         if not self.frames:
