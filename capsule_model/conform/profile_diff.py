@@ -17,8 +17,9 @@ __all__ = ["ProfileDiff", "outcome", "profile_diff"]
 class ProfileDiff:
     """The differences between the profiles `left` and `right`.
 
-    `vectors` run to their end under both and show different things. `one_sided` differ in that one profile
-    does not apply, leaves them undefined or aborts: id, then what they do under `left` and `right`.
+    `vectors` are those in which an implementation of `left` that is held to `right` diverges. In `one_sided` it is
+    not asked, because `right` leaves the vector undefined or does not apply, or its answer cannot be foretold,
+    because `left` leaves it undefined: id, then how the vector ends under `left` and under `right`.
     """
 
     left: Profile
@@ -65,11 +66,13 @@ def profile_diff(left: Profile, right: Profile, vectors: Iterable[Mapping[str, A
     showing: list[str] = []
     one_sided: list[tuple[str, str, str]] = []
     for vector in vectors:
-        one, other = outcome(vector, left), outcome(vector, right)
-        if one[0] == other[0] == "runs" and one != other:
-            showing.append(vector["id"])
-        elif one != other:
-            one_sided.append((vector["id"], one[0], other[0]))
+        asked, own = outcome(vector, right), outcome(vector, left)
+        answer = _performed(vector, left)
+        if asked[0] in ("runs", "aborts") and answer[0] in ("runs", "aborts"):
+            if answer != asked:
+                showing.append(vector["id"])
+        elif own != asked:
+            one_sided.append((vector["id"], own[0], asked[0]))
     return ProfileDiff(left, right, differences(left, right), showing, one_sided)
 
 
@@ -77,6 +80,11 @@ def outcome(vector: Mapping[str, Any], profile: Profile) -> tuple[str, Any]:
     """Return how a run of the model ends: `runs`, `undefined`, `aborts`, `not-applicable`, `bad`; and all it shows."""
     if not all(holds(condition, profile.behaviours.__contains__) for condition in vector.get("requires", ())):
         return "not-applicable", None
+    return _performed(vector, profile)
+
+
+def _performed(vector: Mapping[str, Any], profile: Profile) -> tuple[str, Any]:
+    """Return how a run ends that does not ask whether the vector applies, as an adapter does not."""
     try:
         seen = run(vector, profile)
     except BadVector as error:

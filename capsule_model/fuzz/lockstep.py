@@ -1,19 +1,32 @@
-"""Run programs on the model and on an implementation at once, and stop where they differ."""
+"""Run programs on the model and on an implementation at once, and stop where they differ.
+
+``python -m capsule_model.fuzz.lockstep --steps N --seed S`` does it with the interpreter that runs it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import argparse
+import importlib.util
+import sys
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from capsule_model.fuzz.programs import Programs, Seeded, world
-from capsule_model.profiles import Profile
+from capsule_model.locate import specs
+from capsule_model.profiles import Profile, profile_named
 from capsule_model.trace.execute import Machine
 from capsule_model.trace.expectation import Difference, compare
+from capsule_model.trace.write import dump_vectors
+from capsule_model.undefined import Abort, NotModelled, UndefinedBehavior
 
-__all__ = ["Divergence", "Lockstep", "Session", "campaign"]
+__all__ = ["Divergence", "Lockstep", "Session", "campaign", "main", "this_interpreter"]
 
 STEPS_A_PROGRAM = 200
+# What programs cannot do without, and an adapter without a C compiler has not.
+NEEDED = ("error-indicator", "compiled-destructors", "macros")
 
 
 class Session(Protocol):
@@ -23,7 +36,7 @@ class Session(Protocol):
         """Perform a step and return the observation."""
 
     def close(self) -> list[str]:
-        """End the vector and return the tokens that it still owns."""
+        """End the vector and return the tokens that it still owns; a second time nothing happens."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +66,10 @@ class Lockstep:
         """Perform a step on both sides and return what differs."""
         path = str(len(self.steps))
         self.steps.append(step)
-        expected = self.machine.step(step, path)
+        try:
+            expected = self.machine.step(step, path)
+        except (Abort, NotModelled, UndefinedBehavior) as stopped:
+            return self._judge([Difference(path, "the model", "a step that it can take", str(stopped))])
         return self._judge(compare(expected, self.session.step(step, path), path))
 
     def close(self) -> Divergence | None:
@@ -86,7 +102,10 @@ def campaign(
         shared = world(choices)
         lockstep = Lockstep(shared, profile, session(shared))
         programs = Programs(choices, profile)
-        found = _program(lockstep, programs) or lockstep.close()
+        try:
+            found = _program(lockstep, programs) or lockstep.close()
+        finally:
+            lockstep.session.close()
         done += len(lockstep.steps)
         if found:
             return done, found
@@ -105,3 +124,60 @@ def _program(lockstep: Lockstep, programs: Programs) -> Divergence | None:
         if found:
             return found
     return None
+
+
+def this_interpreter() -> tuple[Profile, Callable[[dict[str, Any]], Session]]:
+    """Return the profile of the running interpreter, and what opens a session on it.
+
+    Raises ``ValueError`` with one line where there is no such profile, or where something that programs do cannot
+    be seen, as without a C compiler.
+    """
+    spec = importlib.util.spec_from_file_location("capsule_model_lockstep", specs() / "adapters" / "ctypes_adapter.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    adapter = module.Adapter()
+    about = adapter.start()
+    for feature in NEEDED:
+        if feature in about["absent"]:
+            raise ValueError(f"the adapter lacks {feature}: {about['absent'][feature]}")
+    return profile_named(about["profile"]), partial(module.Session, adapter)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a campaign on this interpreter; return 0, 1 where it diverges, 2 for bad usage or a missing feature."""
+    parser = argparse.ArgumentParser(prog="capsule_model.fuzz.lockstep", description=main.__doc__)
+    parser.add_argument("--steps", type=int, default=1_000_000, help="how many steps to compare (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="which programs to make (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    if options.steps < 1:
+        parser.error(f"argument --steps: {options.steps} is not a number from 1 on")
+    try:
+        profile, session = this_interpreter()
+    except ValueError as error:
+        print(f"lockstep: {error}", file=sys.stderr)
+        return 2
+    shown = sys.stderr.isatty()
+    begun = time.monotonic()
+    done, found = campaign(
+        options.steps,
+        options.seed,
+        profile,
+        session,
+        lambda done: print(f"\r{done:,} of {options.steps:,} steps", end="", file=sys.stderr) if shown else None,
+    )
+    if shown:
+        print(file=sys.stderr)
+    outcome = "a divergence" if found else "no divergence"
+    print(f"{profile.name}, seed {options.seed}: {done} steps in {time.monotonic() - begun:.1f} s, {outcome}")
+    if found is None:
+        return 0
+    print(found)
+    print(dump_vectors([found.vector]), end="")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
