@@ -4,6 +4,7 @@ from capsule_model.interpreter import Interpreter
 from capsule_model.memory import NULL
 from capsule_model.objects import PyCapsule_Type
 from capsule_model.profiles import PROFILES, Profile, profile_named
+from capsule_model.structs import Struct, StructView
 from capsule_model.undefined import Abort, Kind, NotModelled, UndefinedBehavior
 
 __version__ = "0.1.0"
@@ -17,6 +18,8 @@ __all__ = [
     "NotModelled",
     "Profile",
     "PyCapsule_Type",
+    "Struct",
+    "StructView",
     "UndefinedBehavior",
     "profile_named",
 ]

@@ -70,7 +70,7 @@ _NOT_MODELLED_OF = {
 
 def new_object(py: Process, type: str, value: object = None) -> int:
     """Make an object of a built-in type that has no attributes of its own; return a new reference."""
-    return py.objects.place(PyObject(1, TYPE_NAMED[type], py.memory.clock, value=value))
+    return py.objects.place(PyObject(1, TYPE_NAMED[type], py.memory.tick(), value=value))
 
 
 def PyObject_GetAttrString(py: Process, o: int, attr_name: int) -> int:

@@ -54,7 +54,8 @@ def PyCapsule_New(py: Process, pointer: int, name: int, destructor: int) -> int:
     capsule.traverse_func = NULL
     capsule.clear_func = NULL
     capsule.is_tracked = False
-    capsule.born = py.memory.clock
+    memory = py.memory
+    memory.count = capsule.born = memory.count + 1
     # rule: PyCapsule_New/returns-capsule
     # rule: error-indicator/success-leaves-it
     return py.objects.place(capsule)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from capsule_model.errors import PyErr_WriteUnraisable
 from capsule_model.memory import NULL
-from capsule_model.runtime import Py_DECREF, Py_INCREF, PyErr_WriteUnraisable
+from capsule_model.runtime import Py_DECREF, Py_INCREF
 
 if TYPE_CHECKING:
     from capsule_model.process import Process

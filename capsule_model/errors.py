@@ -9,6 +9,7 @@ import builtins
 from typing import TYPE_CHECKING
 
 from capsule_model.memory import NULL
+from capsule_model.runtime import Py_DECREF, Py_DecRef, Py_IncRef
 from capsule_model.undefined import Kind, diagnose
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ __all__ = [
     "PyErr_Restore",
     "PyErr_SetObject",
     "PyErr_SetString",
+    "PyErr_WriteUnraisable",
     "bases_of",
     "decode_error",
     "forbid_pending",
@@ -67,8 +69,6 @@ def release(py: Process, error: PyErr) -> None:
     """Let go of an exception that keeps an object alive; the last holder gives the reference back."""
     error.holders -= 1
     if error.holders == 0:
-        from capsule_model.runtime import Py_DECREF
-
         # rule: error-indicator/releases-object
         Py_DECREF(py, error.obj)
 
@@ -137,7 +137,7 @@ def forbid_pending(py: Process, function: str) -> None:
     """Diagnose a call that runs code of its own while an exception is pending: it may lose it, or fail of it."""
     if py.error is not None:
         # rule: error-indicator/pending-makes-undefined
-        fact = f"{py.memory.clock} calls {function} with {py.error!r} pending"
+        fact = f"{py.memory.now()} calls {function} with {py.error!r} pending"
         raise diagnose(Kind.PENDING_EXCEPTION, fact, [])
 
 
@@ -147,6 +147,26 @@ def PyErr_NoMemory(py: Process) -> int:
     # rule: error-indicator/replaced-not-chained
     PyErr_Restore(py, PyErr("MemoryError", ""))
     return NULL
+
+
+def PyErr_WriteUnraisable(py: Process, obj: int) -> None:
+    """Hand the pending exception to the hook for unraisable errors; the indicator is clear afterwards.
+
+    The hook gets a reference to ``obj`` of its own and gives it back: for a capsule that is being destroyed
+    this deallocates it again.
+    """
+    error = py.error
+    if error is None:
+        # rule: PyErr_WriteUnraisable/nothing-pending
+        fact = f"{py.memory.now()} reports an exception as unraisable, and none is pending"
+        raise diagnose(Kind.NO_EXCEPTION, fact, [], obj)
+    py.error = None
+    Py_IncRef(py, obj)
+    # rule: PyErr_WriteUnraisable/calls-hook
+    py.unraisable(error, obj)
+    if error.obj != NULL:
+        release(py, error)
+    Py_DecRef(py, obj)
 
 
 def decode_error(raw: bytes) -> str | None:

@@ -192,7 +192,7 @@ def _is_package(py: Process, parent: str, name: str) -> bool:
 def _load(py: Process, name: str, parent: str) -> bool:
     """Make the module, run its body, and leave it in ``sys.modules`` if the body ended well."""
     found = py.finder[name]
-    module = py.objects.place(PyObject(2, PyModule_Type, py.memory.clock, name=name))
+    module = py.objects.place(PyObject(2, PyModule_Type, py.memory.tick(), name=name))
     py.sys_modules[name] = module
     found.initializing = True
     failed = found.body(module) != 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from capsule_model import attributes, capsule, collector, errors, imports, python_view, runtime
+from capsule_model import attributes, capsule, collector, errors, imports, layout, python_view, runtime
 from capsule_model.process import Process
 from capsule_model.profiles import Profile, profile_named
 
@@ -33,6 +33,7 @@ class Interpreter(Process):
     PyCapsule_SetContext = capsule.PyCapsule_SetContext
     _PyCapsule_SetTraverse = capsule._PyCapsule_SetTraverse
     PyCapsule_Import = imports.PyCapsule_Import
+    PyImport_ImportModule = imports.PyImport_ImportModule
 
     Py_INCREF = runtime.Py_INCREF
     Py_DECREF = runtime.Py_DECREF
@@ -44,13 +45,28 @@ class Interpreter(Process):
     PyErr_Clear = errors.PyErr_Clear
     PyErr_NoMemory = errors.PyErr_NoMemory
     PyErr_Occurred = errors.PyErr_Occurred
-    PyErr_WriteUnraisable = runtime.PyErr_WriteUnraisable
+    PyErr_WriteUnraisable = errors.PyErr_WriteUnraisable
 
     PyObject_GetAttrString = attributes.PyObject_GetAttrString
     PyObject_SetAttrString = attributes.PyObject_SetAttrString
     PyObject_Repr = python_view.PyObject_Repr
     PyObject_Str = python_view.PyObject_Repr
     PyObject_Hash = python_view.PyObject_Hash
+    PyObject_RichCompare = python_view.PyObject_RichCompare
+    PyObject_IsTrue = python_view.PyObject_IsTrue
+    PyObject_Size = python_view.PyObject_Size
+    PyObject_Call = python_view.PyObject_Call
+    PyObject_IsInstance = python_view.PyObject_IsInstance
+    subclass = python_view.subclass
+    pickle_object = python_view.pickle_object
+    weakref_ref = python_view.weakref_ref
+    sys_getsizeof = python_view.sys_getsizeof
+    types_CapsuleType = python_view.types_CapsuleType
+
+    capsule_words = layout.capsule_words
+    capsule_bytes = layout.capsule_bytes
+    read = layout.read
+    poke = layout.poke
 
     gc_collect = collector.gc_collect
     gc_is_tracked = collector.gc_is_tracked

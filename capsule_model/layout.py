@@ -41,15 +41,15 @@ def _free_threaded_flags(py: Process, capsule: Capsule) -> int:
     """Return the word with flags, mutex and GC bits (one byte each at offsets 2, 3) and the owner's count."""
     order = py.profile.order
     tracked = int(capsule.is_tracked)
-    raw = bytes([0, 0, 0, tracked]) + capsule.ob_refcnt.to_bytes(4, order)  # type: ignore[arg-type]
-    return int.from_bytes(raw, order)  # type: ignore[arg-type]
+    raw = bytes([0, 0, 0, tracked]) + capsule.ob_refcnt.to_bytes(4, order)
+    return int.from_bytes(raw, order)
 
 
 def capsule_bytes(py: Process, op: int) -> bytes:
     """Return the struct as the profile's machine stores it, ``basicsize`` bytes."""
     word, order = py.profile.word, py.profile.order
     values = capsule_words(py, op).values()
-    return b"".join(value.to_bytes(word, order) for value in values)  # type: ignore[arg-type]
+    return b"".join(value.to_bytes(word, order) for value in values)
 
 
 def read(py: Process, address: int, size: int) -> bytes:
@@ -63,8 +63,8 @@ def read(py: Process, address: int, size: int) -> bytes:
         return raw[offset : offset + size]
     if base not in py.objects:
         raise py.objects.complain(base)
-    fact = f"{py.memory.clock} reads {size} bytes, {offset} bytes into a struct of {len(raw)}"
-    raise diagnose(Kind.OUT_OF_BOUNDS, fact, [f"object created at {py.objects[base].born}"], base)
+    fact = f"{py.memory.now()} reads {size} bytes, {offset} bytes into a struct of {len(raw)}"
+    raise diagnose(Kind.OUT_OF_BOUNDS, fact, py.objects.birth(base), base)
 
 
 def poke(py: Process, op: int, field: str, value: int) -> None:

@@ -6,8 +6,9 @@ gap, so that every bad access can be told from a good one and traced to the bloc
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
+from typing import Literal
 
 from capsule_model.undefined import Kind, UndefinedBehavior, diagnose
 
@@ -25,7 +26,7 @@ HEAP = {4: 0xB000_0000, 8: 0x5600_0000_0000}
 
 @dataclass(slots=True)
 class Block:
-    """One block of memory: ``size`` bytes at ``address``, alive until ``died`` says when it went.
+    """One block of memory: ``size`` bytes at ``address``, allocated at event ``born`` and freed at ``died``.
 
     ``defined`` marks the bytes that were written; None once all are.
     """
@@ -33,19 +34,12 @@ class Block:
     address: int
     size: int
     kind: str
-    born: str
+    born: int
     data: bytearray
     defined: bytearray | None
     writable: bool = True
-    died: str | None = None
+    died: int | None = None
     strings: set[int] = field(default_factory=set)
-
-    def history(self) -> list[str]:
-        """Return when the block was allocated and when it was freed, a line each."""
-        lines = [f"{self.kind} block of {self.size} bytes, allocated at {self.born}"]
-        if self.died is not None:
-            lines.append(f"freed at {self.died}")
-        return lines
 
 
 class Region:
@@ -57,7 +51,7 @@ class Region:
         self.bases: list[int] = []
         self.blocks: list[Block] = []
 
-    def add(self, size: int, kind: str, born: str, data: bytearray, *, defined: bool, writable: bool) -> Block:
+    def add(self, size: int, kind: str, born: int, data: bytearray, *, defined: bool, writable: bool) -> Block:
         """Put a block behind the last one and its gap."""
         address = self.next
         self.next = address + size + GAP + (-size % ALIGNMENT)
@@ -77,30 +71,49 @@ class Memory:
     """The blocks of one process.
 
     ``word`` is the size of a machine word in bytes, ``order`` its byte order (``little`` or ``big``).
-    ``clock`` is the text that says what step is running; histories quote it. ``strings`` remembers C strings that
-    were read, until their block is written to or freed.
+    ``count`` numbers what is created and what is freed; histories quote it, or the label of the step that was
+    running. ``strings`` remembers C strings that were read, until their block is written to or freed.
     """
 
-    def __init__(self, word: int, order: str) -> None:
+    def __init__(self, word: int, order: Literal["little", "big"]) -> None:
         self.word = word
-        self.order: str = order
-        self.clock = "step 0"
+        self.order = order
+        self.count = 0
+        self.labels: list[tuple[int, str]] = []
         self.static = Region(STATIC[word])
         self.heap = Region(HEAP[word])
         self.strings: dict[int, bytes] = {}
 
+    def label(self, text: str) -> None:
+        """Say what step is running from now on."""
+        self.labels.append((self.count, text))
+
+    def tick(self) -> int:
+        """Count the next event and return its number."""
+        self.count += 1
+        return self.count
+
+    def when(self, event: int) -> str:
+        """Return what to call an event: the step that was running, or else its number."""
+        place = bisect_left(self.labels, event, key=lambda labelled: labelled[0])
+        return self.labels[place - 1][1] if place else f"event {event}"
+
+    def now(self) -> str:
+        """Return what to call the present moment."""
+        return self.labels[-1][1] if self.labels else f"after event {self.count}, the program"
+
     def malloc(self, size: int) -> int:
         """Allocate ``size`` uninitialised bytes and return their address, aligned to 16."""
-        return self.heap.add(size, "malloc", self.clock, bytearray(size), defined=False, writable=True).address
+        return self.heap.add(size, "malloc", self.tick(), bytearray(size), defined=False, writable=True).address
 
     def literal(self, value: bytes, *, writable: bool = False) -> int:
         """Place a C string (NUL appended) in static storage and return its address."""
         data = bytearray(value + b"\0")
-        return self.static.add(len(data), "static", self.clock, data, defined=True, writable=writable).address
+        return self.static.add(len(data), "static", self.tick(), data, defined=True, writable=writable).address
 
     def reserve(self, size: int, kind: str = "opaque") -> int:
         """Set aside addresses that nobody may read through, and return the first."""
-        return self.static.add(size, kind, self.clock, bytearray(size), defined=False, writable=False).address
+        return self.static.add(size, kind, self.tick(), bytearray(size), defined=False, writable=False).address
 
     def free(self, address: int) -> None:
         """Free a block from ``malloc``; NULL is ignored. Anything else is undefined behaviour."""
@@ -115,7 +128,7 @@ class Memory:
             # rule: memory/double-free
             raise self.complain(Kind.DOUBLE_FREE, address, "frees", block)
         # rule: memory/free
-        block.died = self.clock
+        block.died = self.tick()
         self._forget_strings(block)
 
     def block_at(self, address: int, size: int, doing: str) -> Block:
@@ -163,15 +176,23 @@ class Memory:
             block.defined[offset : offset + size] = b"\1" * size
         self._forget_strings(block)
 
+    def load(self, address: int, size: int, signed: bool) -> int:
+        """Return the integer of ``size`` bytes at an address, which must be aligned to its size."""
+        self._aligned(address, size, "reads")
+        return int.from_bytes(self.read(address, size), self.order, signed=signed)
+
+    def store(self, address: int, value: int, size: int, signed: bool) -> None:
+        """Write an integer of ``size`` bytes to an address, which must be aligned to its size."""
+        self._aligned(address, size, "writes")
+        self.write(address, value.to_bytes(size, self.order, signed=signed))
+
     def load_word(self, address: int) -> int:
         """Return the machine word at an address, which must be aligned to its size."""
-        self._aligned(address, "reads a word at")
-        return int.from_bytes(self.read(address, self.word), self.order)  # type: ignore[arg-type]
+        return self.load(address, self.word, signed=False)
 
     def store_word(self, address: int, value: int) -> None:
         """Write a machine word to an address, which must be aligned to its size."""
-        self._aligned(address, "writes a word at")
-        self.write(address, value.to_bytes(self.word, self.order))  # type: ignore[arg-type]
+        self.store(address, value, self.word, signed=False)
 
     def c_string(self, address: int) -> bytes:
         """Return the bytes of the C string at an address, the NUL left out; each must have been written."""
@@ -205,18 +226,25 @@ class Memory:
 
     def complain(self, kind: Kind, address: int, doing: str, block: Block | None) -> UndefinedBehavior:
         """Return the diagnosis of a bad access, with the history of the block that it missed."""
-        fact = f"{self.clock} {doing} {'NULL' if address == NULL else hex(address)}"
+        fact = f"{self.now()} {doing} {'NULL' if address == NULL else hex(address)}"
         if block is None:
             return diagnose(kind, fact, [], address)
         offset = address - block.address
         if offset:
             fact += f", {offset} bytes into" if 0 < offset < block.size else f", {offset} bytes from the start of"
             fact += f" a block of {block.size}"
-        return diagnose(kind, fact, block.history(), block.address)
+        return diagnose(kind, fact, self.history(block), block.address)
 
-    def _aligned(self, address: int, doing: str) -> None:
-        if address % self.word:
-            raise self.complain(Kind.MISALIGNED, address, doing, self.nearest(address))
+    def history(self, block: Block) -> list[str]:
+        """Return when a block was allocated and when it was freed, a line each."""
+        lines = [f"{block.kind} block of {block.size} bytes, allocated at {self.when(block.born)}"]
+        if block.died is not None:
+            lines.append(f"freed at {self.when(block.died)}")
+        return lines
+
+    def _aligned(self, address: int, size: int, doing: str) -> None:
+        if address % size:
+            raise self.complain(Kind.MISALIGNED, address, f"{doing} {size} bytes at", self.nearest(address))
 
     def _forget_strings(self, block: Block) -> None:
         for address in block.strings:

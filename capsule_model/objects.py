@@ -72,7 +72,7 @@ class PyObject:
 
     ob_refcnt: int
     ob_type: int
-    born: str = "the start"
+    born: int = 0
     name: str = ""
     value: object = None
     attrs: dict[str, int] = field(default_factory=dict)
@@ -112,7 +112,7 @@ class Capsule:
     traverse_func: int
     clear_func: int
     is_tracked: bool
-    born: str
+    born: int
 
 
 # Stands in the table where no object lies, or none any more.
@@ -131,7 +131,7 @@ class Objects:
         self.memory = memory
         self.size = size
         self.table: list[Any] = [NOTHING] * FIRST
-        self.deaths: list[int | str] = []
+        self.deaths: list[int] = []
 
     def place(self, struct: Capsule | PyObject) -> int:
         """Give a struct an address of its own and return it."""
@@ -178,12 +178,17 @@ class Objects:
 
     def obituary(self, address: int) -> list[str]:
         """Return when an object that was freed came to be, and when it went."""
-        place = self.deaths.index(address)
-        return [f"object created at {self.deaths[place + 1]}", f"freed at {self.deaths[place + 2]}"]
+        place = 3 * self.deaths[::3].index(address)
+        born, died = self.deaths[place + 1 : place + 3]
+        return [f"object created at {self.memory.when(born)}", f"freed at {self.memory.when(died)}"]
+
+    def birth(self, address: int) -> list[str]:
+        """Return when an object that is alive came to be."""
+        return [f"object created at {self.memory.when(self[address].born)}"]
 
     def complain(self, address: int) -> UndefinedBehavior:
         """Return the diagnosis of an address that is no live object, with what is known of it."""
-        clock = self.memory.clock
+        clock = self.memory.now()
         if address == NULL:
             # rule: object/null
             return diagnose(Kind.NULL_DEREFERENCE, f"{clock} uses NULL as an object", [], address)
@@ -195,7 +200,7 @@ class Objects:
             fact = f"{clock} uses {address:#x}, {address - base} bytes into an object, as an object"
             kind = Kind.MISALIGNED if address % self.memory.word else Kind.NOT_AN_OBJECT
             # rule: object/interior-pointer
-            return diagnose(kind, fact, [f"object created at {self[base].born}"], base)
+            return diagnose(kind, fact, self.birth(base), base)
         block = self.memory.nearest(address)
         if block is None:
             # rule: object/wild-pointer

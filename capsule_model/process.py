@@ -49,12 +49,12 @@ class Functions(dict[int, CFunction]):
     def typed(self, address: int, type: str) -> CFunction:
         """Return the function at an address, which must be of the type that the caller will call it as."""
         function = self.get(address)
-        clock = self.memory.clock
+        clock = self.memory.now()
         if function is None:
             block = self.memory.nearest(address)
             fact = f"{clock} calls {address:#x}, which is no function, as a {type}"
             # rule: function/wild-pointer
-            raise diagnose(Kind.WILD_POINTER, fact, block.history() if block else [], address)
+            raise diagnose(Kind.WILD_POINTER, fact, self.memory.history(block) if block else [], address)
         if function.type != type:
             fact = f"{clock} calls {function.name}, a {function.type}, as a {type}"
             # rule: function/wrong-type
@@ -123,14 +123,11 @@ class Process:
 
     def leaks(self) -> list[UndefinedBehavior]:
         """Return a diagnosis for each capsule and each ``malloc`` block that is still alive, to ask at exit."""
-        found = [
-            diagnose(Kind.LEAK, f"{struct.address:#x} is alive at exit", [f"created at {struct.born}"], struct.address)
-            for struct in self.objects.alive()
-            if struct.ob_type == PyCapsule_Type
-        ]
-        found += [
-            diagnose(Kind.LEAK, f"the block at {block.address:#x} is never freed", block.history(), block.address)
-            for block in self.memory.heap.blocks
-            if block.died is None
-        ]
+        objects, memory = self.objects, self.memory
+        capsules = [struct.address for struct in objects.alive() if struct.ob_type == PyCapsule_Type]
+        blocks = [block for block in memory.heap.blocks if block.died is None]
+        found = [diagnose(Kind.LEAK, f"{op:#x} is alive at exit", objects.birth(op), op) for op in capsules]
+        for block in blocks:
+            fact = f"the block at {block.address:#x} is never freed"
+            found.append(diagnose(Kind.LEAK, fact, memory.history(block), block.address))
         return found

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import Literal
 
 __all__ = ["BEHAVIOURS", "PROFILES", "Behaviour", "Build", "Profile", "differences", "profile_named"]
 
@@ -21,7 +22,7 @@ class Build:
     debug: bool = False
     free_threaded: bool = False
     word: int = 8
-    order: str = "little"
+    order: Literal["little", "big"] = "little"
 
     @property
     def name(self) -> str:
@@ -172,7 +173,7 @@ class Profile:
     name: str
     behaviours: frozenset[str]
     word: int
-    order: str
+    order: Literal["little", "big"]
     fields: tuple[str, ...]
     gc_header: int
 
@@ -186,7 +187,7 @@ class Profile:
         return _profile(f"{self.name} with {behaviour} flipped", self.behaviours ^ {behaviour}, self.word, self.order)
 
 
-def _profile(name: str, behaviours: frozenset[str], word: int, order: str) -> Profile:
+def _profile(name: str, behaviours: frozenset[str], word: int, order: Literal["little", "big"]) -> Profile:
     free_threaded = "free-threaded-header" in behaviours
     collected = "gc-capsule" in behaviours
     header = FREE_THREADED_HEADER if free_threaded else REFCNT_HEADER

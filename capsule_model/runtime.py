@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from capsule_model.errors import release
 from capsule_model.memory import NULL
-from capsule_model.objects import NOTHING, SHIFT, Capsule, PyObject
+from capsule_model.objects import NOTHING, SHIFT, Capsule, PyCapsule_Type, PyObject
 from capsule_model.undefined import Abort, Kind, diagnose
 
 if TYPE_CHECKING:
@@ -14,7 +13,6 @@ if TYPE_CHECKING:
     from capsule_model.process import Process
 
 __all__ = [
-    "PyErr_WriteUnraisable",
     "Py_DECREF",
     "Py_DecRef",
     "Py_INCREF",
@@ -53,8 +51,8 @@ def Py_DECREF(py: Process, op: int) -> None:
             # rule: Py_DECREF/negative-aborts
             raise Abort("object has negative ref count")
         # rule: Py_DECREF/negative
-        fact = f"{py.memory.clock} gives back a reference to {op:#x} that nobody owned"
-        raise diagnose(Kind.NEGATIVE_REFCOUNT, fact, [f"object created at {struct.born}"], op)
+        fact = f"{py.memory.now()} gives back a reference to {op:#x} that nobody owned"
+        raise diagnose(Kind.NEGATIVE_REFCOUNT, fact, py.objects.birth(op), op)
 
 
 def Py_IncRef(py: Process, o: int) -> None:
@@ -77,10 +75,10 @@ def Py_REFCNT(py: Process, ob: int) -> int:
     return int(py.objects[ob].ob_refcnt)
 
 
-def _Py_Dealloc(py: Process, op: int, struct: Capsule | PyObject) -> None:
+def _Py_Dealloc(py: Process, op: int, struct: Any) -> None:
     """Run the deallocator of the object's type; a debug build then looks at the error indicator."""
     before = py.error
-    if isinstance(struct, Capsule):
+    if struct.ob_type == PyCapsule_Type:
         capsule_dealloc(py, op, struct)
     else:
         object_dealloc(py, op, struct)
@@ -125,8 +123,8 @@ def destroy(py: Process, destructor: int, op: int) -> None:
         if py.deallocating.count(op) == 1:
             raise
         # rule: dealloc/reentered
-        fact = f"{py.memory.clock} deallocates {op:#x} again inside its own destructor, without end"
-        raise diagnose(Kind.DEALLOC_REENTERED, fact, [f"object created at {py.objects[op].born}"], op) from None
+        fact = f"{py.memory.now()} deallocates {op:#x} again inside its own destructor, without end"
+        raise diagnose(Kind.DEALLOC_REENTERED, fact, py.objects.birth(op), op) from None
     py.deallocating.pop()
 
 
@@ -140,12 +138,15 @@ def PyObject_Free(py: Process, op: int, struct: Capsule | PyObject) -> None:
     """Free the object's struct; a struct that a re-entered deallocation freed already is freed twice."""
     if struct.address != op:
         # rule: dealloc/reentered
-        fact = f"{py.memory.clock} frees {op:#x} a second time, after its destructor deallocated it"
+        fact = f"{py.memory.now()} frees {op:#x} a second time, after its destructor deallocated it"
         raise diagnose(Kind.DEALLOC_REENTERED, fact, py.objects.obituary(op), op)
-    py.tracked.pop(op, None)
+    if struct.is_tracked:
+        del py.tracked[op]
     struct.address = NULL
     py.structs[op >> SHIFT] = NOTHING
-    py.objects.deaths += (op, struct.born, py.memory.clock)
+    memory = py.memory
+    memory.count = died = memory.count + 1
+    py.objects.deaths += (op, struct.born, died)
 
 
 def object_dealloc(py: Process, op: int, struct: PyObject) -> None:
@@ -153,23 +154,3 @@ def object_dealloc(py: Process, op: int, struct: PyObject) -> None:
     PyObject_Free(py, op, struct)
     for value in struct.attrs.values():
         Py_DECREF(py, value)
-
-
-def PyErr_WriteUnraisable(py: Process, obj: int) -> None:
-    """Hand the pending exception to the hook for unraisable errors; the indicator is clear afterwards.
-
-    The hook gets a reference to ``obj`` of its own and gives it back: for a capsule that is being destroyed
-    this deallocates it again.
-    """
-    error = py.error
-    if error is None:
-        # rule: PyErr_WriteUnraisable/nothing-pending
-        fact = f"{py.memory.clock} reports an exception as unraisable, and none is pending"
-        raise diagnose(Kind.NO_EXCEPTION, fact, [], obj)
-    py.error = None
-    Py_IncRef(py, obj)
-    # rule: PyErr_WriteUnraisable/calls-hook
-    py.unraisable(error, obj)
-    if error.obj != NULL:
-        release(py, error)
-    Py_DecRef(py, obj)

@@ -81,7 +81,8 @@ class Lying(Counting):
 
     def close(self) -> list[str]:
         """End the vector, and lie about that too if it is what this session lies about."""
-        return ["p1"] if self.key == "leaks" else super().close()
+        leaks = super().close()
+        return ["p1"] if self.key == "leaks" else leaks
 
 
 def test_hypothesis_finds_no_difference(here: tuple[Profile, Open]) -> None:

@@ -119,7 +119,7 @@ class Machine:
         """Perform one step and return the observation."""
         py = self.py
         outer, self.path = self.path, path
-        py.memory.clock = f"step {path if len(path) < 80 else path[:40] + '…' + path[-30:]}"
+        py.memory.label(_step_label(path))
         if self.sink is not None:
             self.sink.path = path
         if not self.frames:
@@ -314,18 +314,23 @@ class Machine:
                 "steps": steps,
             }
             self.events[-1].append(event)
-            outer, clock = self.path, self.py.memory.clock
+            outer = self.path
             self.frames.append(op)
             for index, step in enumerate(function.get("steps", ())):
                 steps.append(self.step(step, f"{outer}/{name}.{number}/{index}"))
             self.frames.pop()
-            self.py.memory.clock = clock
+            self.py.memory.label(_step_label(outer))
             if self.sink is not None:
                 self.sink.path = outer
             event["after"] = error_seen(self.py, self.tokens, self.py.error)
             return int(function.get("returns", 0))
 
         return call
+
+
+def _step_label(path: str) -> str:
+    """Return what histories call a step; a path that is deep in destructors is cut in its middle."""
+    return f"step {path if len(path) < 80 else path[:40] + '…' + path[-30:]}"
 
 
 def _bytes_of(argument: Mapping[str, Any]) -> bytes:

@@ -276,7 +276,7 @@ OPERATIONS: dict[str, Operation] = {
     "PyErr_Clear": _nothing(errors.PyErr_Clear),
     "PyErr_NoMemory": _address(errors.PyErr_NoMemory),
     "PyErr_Occurred": _occurred,
-    "PyErr_WriteUnraisable": _nothing(runtime.PyErr_WriteUnraisable, "obj"),
+    "PyErr_WriteUnraisable": _nothing(errors.PyErr_WriteUnraisable, "obj"),
     "malloc": _malloc,
     "free": _free,
     "string": _string,

@@ -103,14 +103,14 @@ def make_value(py: Interpreter, value: Any, token: str, resolve: Resolve, announ
     if "capsule" in value:
         return _capsule(py, value, token, resolve, announce)
     if "class" in value:
-        struct = PyObject(2, PyType_Type, py.memory.clock, token.rpartition(".")[2])
+        struct = PyObject(2, PyType_Type, py.memory.tick(), token.rpartition(".")[2])
         _fill(py, struct, value["class"], "attrs", token, resolve, announce)
         return py.objects.place(struct)
     if "instance" in value:
         described = value["instance"]
-        holder = PyObject(2, PyType_Type, py.memory.clock, token.rpartition(".")[2])
+        holder = PyObject(2, PyType_Type, py.memory.tick(), token.rpartition(".")[2])
         _fill(py, holder, described, "class_attrs", token, resolve, announce)
-        struct = PyObject(1, py.objects.place(holder), py.memory.clock)
+        struct = PyObject(1, py.objects.place(holder), py.memory.tick())
         for attribute, inner in described.get("attrs", {}).items():
             struct.attrs[attribute] = make_value(py, inner, f"{token}.{attribute}", resolve, announce)
         if "getattr" in described:
