@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from capsule_model import capsule, imports, python_view, runtime
@@ -89,7 +89,7 @@ def test_hypothesis_finds_no_difference(here: tuple[Profile, Open]) -> None:
     """The state machine holds the model against this interpreter, over at least 8,000 steps."""
     profile, session = here
     before = Counting.steps
-    thorough = settings(QUICK, max_examples=250, stateful_step_count=50)
+    thorough = settings(QUICK, max_examples=160, stateful_step_count=50)
     run_state_machine_as_test(machine(lambda shared: Counting(session(shared)), profile), settings=thorough)
     assert Counting.steps - before >= 8_000
 
@@ -116,7 +116,7 @@ FAULTS: dict[str, tuple[Any, str, str]] = {
     "SetContext stores nothing": (capsule.PyCapsule_SetContext, "struct.context = context", "pass"),
     "SetName fails with 0": (capsule.PyCapsule_SetName, "return -1", "return 0"),
     "New has another text": (capsule.PyCapsule_New, "null pointer", "a null pointer"),
-    "repr quotes otherwise": (python_view.PyObject_Repr, """f'"{""", """f"'{"""),
+    "repr has another text": (python_view.PyObject_Repr, "<capsule object", "<capsule"),
     "INCREF counts twice": (runtime.Py_INCREF, "+= 1", "+= 2"),
     "no destructor is called": (runtime.capsule_dealloc, "capsule.destructor != NULL", "False"),
     "deallocation clears the error": (
@@ -170,7 +170,7 @@ def test_a_model_that_cannot_go_on_is_a_divergence(here: tuple[Profile, Open], m
 @pytest.mark.parametrize(
     ("key", "lie"),
     [
-        ("return", lambda value: {"ref": "p1"} if value == {"ref": "p2"} else value),
+        ("return", lambda value: 2 if value == 1 else value),
         ("error", lambda error: {**error, "text": error["text"] + "."}),
         ("error", lambda error: {**error, "type": "Exception"}),
         ("indicator", lambda word: "unchanged" if word == "replaced" else word),
@@ -193,30 +193,27 @@ def test_a_campaign_notices_an_implementation_that_differs_in_one_key(
 def test_hypothesis_shows_the_shortest_program(here: tuple[Profile, Open], monkeypatch: pytest.MonkeyPatch) -> None:
     """A fault is shrunk to the call that shows it, and the failure has the vector that runs to it."""
     profile, session = here
-    _break(monkeypatch, "New has another text")
+    _break(monkeypatch, "SetName fails with 0")
     with pytest.raises(AssertionError) as failure:
-        run_state_machine_as_test(machine(session, profile), settings=QUICK)
+        run_state_machine_as_test(machine(session, profile), settings=settings(QUICK, stateful_step_count=8))
     text = str(failure.value)
-    assert "called with null pointer" in text
-    assert "called with a null pointer" in text
+    assert "key='return', expected=0, seen=-1" in text
     (vector,) = json.loads(text[text.index('{"format"') :])["vectors"]
-    assert [step["op"] for step in vector["steps"]] == ["PyCapsule_New"]
+    assert [step["op"] for step in vector["steps"]] == ["PyCapsule_SetName"]
     (seen,) = run(vector, profile).steps
-    assert seen["error"]["text"] == "PyCapsule_New called with a null pointer"
+    assert seen["return"] == 0
 
 
 def test_hypothesis_compares_leaks_and_ends_the_session(here: tuple[Profile, Open]) -> None:
     """At the end of a program the state machine compares what is leaked, and it closes what it opened."""
     profile, session = here
-    opened: list[Lying] = []
 
     def lying(shared: dict[str, Any]) -> Session:
-        opened.append(Lying(session(shared), "leaks", lambda leaks: leaks))
-        return opened[-1]
+        return Lying(session(shared), "leaks", lambda leaks: leaks)
 
     with pytest.raises(AssertionError, match="leaks"):
-        run_state_machine_as_test(machine(lying, profile), settings=QUICK)
-    assert len(opened) > 1
+        run_state_machine_as_test(machine(lying, profile), settings=settings(QUICK, phases=[Phase.generate]))
+    session({}).close()
 
 
 def test_a_seed_names_its_programs() -> None:

@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from capsule_model.trace.expectation import holds
 from capsule_model.trace.files import Vector, load
 from capsule_model.trace.meaning import Known
 
-__all__ = ["check", "findings_of_rules", "findings_of_vectors", "unseen_behaviours"]
+__all__ = ["check", "findings_of_rules", "findings_of_scope", "findings_of_vectors", "unseen_behaviours"]
 
 
 def check(folder: Path, *, fix: bool, console: Console) -> int:
@@ -40,8 +41,12 @@ def check(folder: Path, *, fix: bool, console: Console) -> int:
     rules = read_rules(folder / "capsule")
     findings = list(findings_of_rules(rules, code_rules(), loaded.vectors))
     findings += _out_of_date(folder, loaded.vectors)
-    with progress(len(loaded.vectors) + len(BEHAVIOURS), "checks") as advance:
+    representative = _representative()
+    with progress(len(loaded.vectors) + len(BEHAVIOURS) + len(representative), "checks") as advance:
         findings += findings_of_vectors(loaded.vectors, advance)
+        for profile in representative.values():
+            findings += findings_of_scope(rules, loaded.vectors, profile)
+            advance()
         findings += unseen_behaviours(loaded.vectors, advance)
     for line in (*map(str, loaded.problems), *findings):
         console.print(Text(line), soft_wrap=True)
@@ -84,6 +89,33 @@ def findings_of_vectors(vectors: Sequence[Vector], advance: Callable[[], None] =
     for vector in vectors:
         yield from _findings_of(vector)
         advance()
+
+
+def findings_of_scope(rules: Sequence[Rule], vectors: Sequence[Vector], profile: Profile) -> Iterator[str]:
+    """Yield the rules that a profile reaches against their **When:** line, or does not reach although it holds.
+
+    The latter is asked of release builds alone: what a debug or a free-threaded build does is not all in vectors.
+    """
+    reached = _reached(vectors, profile)
+    release = not profile.behaviours & {"refcount-checked", "free-threaded-header"}
+    for rule in rules:
+        unknown = [name for name in rule.when if name.removeprefix("!") not in BEHAVIOURS]
+        if unknown:
+            yield f"{rule.place}: rule {rule.id} names no behaviour by {', '.join(unknown)}"
+        elif rule.id in reached and not rule.applies(profile):
+            yield f"{rule.place}: rule {rule.id} is reached under {profile.name} against its **When:** line"
+        elif release and rule.level != "UNDEFINED" and rule.applies(profile) and rule.id not in reached:
+            wanted = "expected a **When:** line or a vector"
+            yield f"{rule.place}: rule {rule.id} is not reached under {profile.name}; {wanted}"
+
+
+def _reached(vectors: Sequence[Vector], profile: Profile) -> set[str]:
+    found: set[str] = set()
+    for vector in vectors:
+        if all(holds(c, profile.behaviours.__contains__) for c in vector.get("requires", ())):
+            with suppress(BadVector):
+                found |= {rule for _, rule in run(vector, profile, rules=True).reached}
+    return found
 
 
 def unseen_behaviours(vectors: Sequence[Vector], advance: Callable[[], None] = lambda: None) -> Iterator[str]:

@@ -46,6 +46,10 @@ def conform(
         raise ValueError(f"--json {clean(str(json_file))}: no such folder; expected a file in one that exists")
     rules = read_rules(specs() / "capsule")
     loaded = load(specs() / "vectors" if vectors is None else vectors, known_names())
+    if not loaded.vectors:
+        for problem in loaded.problems:
+            print(f"capsule-model: {problem}", file=sys.stderr)
+        return 2
     session = Session(_adapter(adapter, in_process, time_limit))
     try:
         about = _start(session)
@@ -56,7 +60,7 @@ def conform(
         session.stop()
     problems = [str(problem) for problem in loaded.problems]
     problems += [str(Problem(loaded.files[name], error.message, name, error.path)) for name, error in bad]
-    binding = [rule.id for rule in rules if rule.level != "UNDEFINED"]
+    binding = [rule.id for rule in rules if rule.level != "UNDEFINED" and rule.applies(chosen)]
     report = Report(about, chosen, note, results, binding, problems)
     print_report(report, Console(highlight=False), min_rules)
     if json_file is not None:

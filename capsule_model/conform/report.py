@@ -31,7 +31,10 @@ _MOST_LACKING = 16
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All that a report says. `rules` are those that an implementation can be held to: every level but UNDEFINED."""
+    """All that a report says. `rules` are those that an implementation can be held to.
+
+    That is every level but UNDEFINED, and those alone that apply under the profile.
+    """
 
     about: Started
     profile: Profile
@@ -89,7 +92,8 @@ def print_report(report: Report, console: Console, min_rules: float | None = Non
     reasons = report.shortcomings(min_rules)
     verdict = "conformant" if not reasons else "not conformant: " + ", ".join(reasons)
     if report.problems:
-        verdict = f"bad input, {len(report.problems)} times, listed above; the other vectors: {verdict}"
+        lines = "1 line" if len(report.problems) == 1 else f"{len(report.problems)} lines"
+        verdict = f"bad input, {lines} above; the other vectors: {verdict}"
     style = "bold red" if reasons or report.problems else "bold green"
     _line(console, f"{verdict} ({len(report.results)} vectors)", style)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from capsule_model.conform.adapter import Adapter
 from capsule_model.conform.answers import Misbehaviour, Ran, Refused, Started, Unsupported
+from capsule_model.trace.wording import clean
 
 __all__ = ["Answer", "Session"]
 
@@ -42,7 +43,9 @@ class Session:
         try:
             about = self._adapter.start()
         except OSError as error:
-            raise Misbehaviour("errored", f"cannot be started: {error.strerror or error}") from None
+            program = f"{clean(str(error.filename))}: " if error.filename else ""
+            reason = f"cannot be started: {program}{error.strerror or error}; expected a program and its arguments"
+            raise Misbehaviour("errored", reason) from None
         self._running = self._fresh = True
         return about
 

@@ -7,13 +7,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from capsule_model.profiles import Profile
+from capsule_model.trace.expectation import holds
+
 __all__ = ["LEVELS", "RULE_ID", "Rule", "read_rules", "with_vectors"]
 
 LEVELS = ("MUST", "MAY", "UNDEFINED")
 RULE_ID = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*/[A-Za-z0-9_-]+")
 
 _HEADING = re.compile(r"^(#{1,6})\s+(.*?)\s*$")
-_FIELD = re.compile(r"^\*\*(Level|Source|Vectors):\*\*\s*(.*)$")
+_FIELD = re.compile(r"^\*\*(Level|When|Source|Vectors):\*\*\s*(.*)$")
 _LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
 _CODE = re.compile(r"`([^`]+)`")
 
@@ -22,16 +25,22 @@ _CODE = re.compile(r"`([^`]+)`")
 class Rule:
     """One rule: its id, where it stands, and what the chapter says about it.
 
-    `sentence` is the first paragraph, without its links; what follows in the chapter explains it.
+    `when` names the behaviours without which it does not apply (`!name`: which must be absent). `sentence` is the
+    first paragraph, without its links; what follows in the chapter explains it.
     """
 
     id: str
     file: Path
     line: int
     level: str
+    when: tuple[str, ...]
     source: str
     sentence: str
     vectors: tuple[str, ...]
+
+    def applies(self, profile: Profile) -> bool:
+        """Tell whether a profile has the behaviours that the rule is about."""
+        return all(holds(condition, profile.behaviours.__contains__) for condition in self.when)
 
     @property
     def place(self) -> str:
@@ -46,7 +55,7 @@ def read_rules(folder: Path) -> list[Rule]:
 
 def _rules(file: Path, lines: list[str]) -> Iterator[Rule]:
     for start, end in _sections(lines):
-        fields = {"Level": "", "Source": "", "Vectors": ""}
+        fields = {"Level": "", "When": "", "Source": "", "Vectors": ""}
         prose: list[list[str]] = []
         current = ""
         for line in lines[start + 1 : end]:
@@ -69,6 +78,7 @@ def _rules(file: Path, lines: list[str]) -> Iterator[Rule]:
             file,
             start + 1,
             fields["Level"].strip(),
+            tuple(_CODE.findall(fields["When"])),
             fields["Source"].strip(),
             _LINK.sub(r"\1", sentence),
             vectors,

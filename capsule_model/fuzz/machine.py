@@ -6,6 +6,7 @@ This module alone needs Hypothesis, the extra ``fuzz``.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, TypeVar
 
 from hypothesis import strategies as st
@@ -23,6 +24,11 @@ T = TypeVar("T")
 BETWEEN_LOOKS = 20
 
 
+@cache
+def _below(count: int) -> st.SearchStrategy[int]:
+    return st.sampled_from(range(count))
+
+
 class Drawn:
     """Choices that Hypothesis makes: the first option is the simplest, and so is a no."""
 
@@ -31,11 +37,23 @@ class Drawn:
 
     def pick(self, options: Sequence[T]) -> T:
         """Return one of the options."""
-        return options[self.draw(st.sampled_from(range(len(options))))]
+        return options[self.draw(_below(len(options)))]
 
     def often(self, rate: float) -> bool:
         """Return true at about this rate."""
-        return self.draw(st.integers(0, 99)) >= 100 - round(100 * rate)
+        return self.draw(_below(100)) >= 100 - round(100 * rate)
+
+
+class _Plain:
+    """Choices that are always the simplest."""
+
+    def pick(self, options: Sequence[T]) -> T:
+        """Return the first option."""
+        return options[0]
+
+    def often(self, rate: float) -> bool:
+        """Return false."""
+        return False
 
 
 @st.composite
@@ -63,7 +81,7 @@ class LockstepMachine(RuleBasedStateMachine):
         self.diverged = False
         self.looked = 0
 
-    @initialize(shared=_worlds())
+    @initialize(shared=st.one_of(st.builds(world, st.just(_Plain())), *[_worlds()] * 4))
     def begin(self, shared: dict[str, Any]) -> None:
         """Open the program on both sides, with functions and modules made by chance."""
         self.opened = type(self).session(shared)

@@ -11,7 +11,13 @@ import pytest
 from rich.console import Console
 
 from capsule_model.conform import check as module
-from capsule_model.conform.check import check, findings_of_rules, findings_of_vectors, unseen_behaviours
+from capsule_model.conform.check import (
+    check,
+    findings_of_rules,
+    findings_of_scope,
+    findings_of_vectors,
+    unseen_behaviours,
+)
 from capsule_model.conform.specification import Rule
 from capsule_model.profiles import BEHAVIOURS, PROFILES
 
@@ -23,9 +29,11 @@ NEW: dict[str, Any] = {
 RULE = "PyCapsule_New/returns-capsule"
 
 
-def rule(identifier: str = "A/a", level: str = "MUST", source: str = "s", sentence: str = "x") -> Rule:
+def rule(
+    identifier: str = "A/a", level: str = "MUST", source: str = "s", sentence: str = "x", when: tuple[str, ...] = ()
+) -> Rule:
     """Return a rule."""
-    return Rule(identifier, Path("a.md"), 3, level, source, sentence, ())
+    return Rule(identifier, Path("a.md"), 3, level, when, source, sentence, ())
 
 
 def vector(**changes: Any) -> dict[str, Any]:
@@ -53,6 +61,35 @@ def test_loose_ends_of_rules(rules: list[Rule], code: set[str], listed: list[str
     assert found
     assert all(line.startswith(finding) for line in found)
     assert len(set(found)) == 1
+
+
+@pytest.mark.parametrize(
+    ("when", "profile", "finding"),
+    [
+        ((), "cpython-3.11", None),
+        (
+            ("gc-capsule",),
+            "cpython-3.11",
+            f"a.md:3: rule {RULE} is reached under cpython-3.11 against its **When:** line",
+        ),
+        (("gc-capsule",), "cpython-3.13", None),
+        (("!gc-capsule",), "cpython-3.11", None),
+        (("gc",), "cpython-3.11", f"a.md:3: rule {RULE} names no behaviour by gc"),
+    ],
+)
+def test_the_scope_of_a_rule(when: tuple[str, ...], profile: str, finding: str | None) -> None:
+    """A rule that is reached where its When line says it does not apply is a finding, and so is an unknown name."""
+    found = list(findings_of_scope([rule(RULE, when=when)], [vector()], PROFILES[profile]))
+    assert found == ([] if finding is None else [finding])
+
+
+def test_a_rule_that_no_release_build_reaches() -> None:
+    """A binding rule that applies and is not reached is a finding for a release build, not for a debug build."""
+    lonely = rule("A/never")
+    (line,) = findings_of_scope([lonely], [vector()], PROFILES["cpython-3.11"])
+    assert line.startswith("a.md:3: rule A/never is not reached under cpython-3.11; expected")
+    assert list(findings_of_scope([lonely], [vector()], PROFILES["cpython-3.11-debug"])) == []
+    assert list(findings_of_scope([rule("A/never", "UNDEFINED")], [vector()], PROFILES["cpython-3.11"])) == []
 
 
 def test_nothing_is_found_where_all_is_tied() -> None:

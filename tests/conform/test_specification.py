@@ -15,6 +15,7 @@ Prose before the first rule.
 ### PyCapsule_New/null-pointer
 
 **Level:** MUST
+**When:** `gc-capsule`, `!refcount-checked`
 **Source:** Objects/capsule.c:58
 (3.13.5)
 
@@ -59,6 +60,7 @@ def test_rules_are_read(chapter: Path) -> None:
         chapter,
         5,
         "MUST",
+        ("gc-capsule", "!refcount-checked"),
         "Objects/capsule.c:58 (3.13.5)",
         "A NULL pointer is refused with ValueError.",
         ("capsule.new.null-pointer", "capsule.new.other"),
