@@ -105,7 +105,9 @@ def test_an_adapter_that_never_starts_is_given_up() -> None:
 
 def test_a_program_that_does_not_exist_is_one_line() -> None:
     """A wrong command is a misbehaviour with the system's own words, not a traceback."""
-    with pytest.raises(Misbehaviour, match=r"^cannot be started: No such file or directory$"):
+    with pytest.raises(
+        Misbehaviour, match=r"^cannot be started: /nowhere/adapter: No such file or directory; expected"
+    ):
         Session(AdapterProcess(["/nowhere/adapter"])).start()
 
 

@@ -184,7 +184,10 @@ def test_bad_vectors_cost_exit_code_2_and_nothing_else(
     ("arguments", "message"),
     [
         (["conform", "--profile", "cpython-2.7"], "unknown profile 'cpython-2.7': expected one of cpython-3.10"),
-        (["conform", "--adapter", "/no/such/program"], "the adapter cannot be started: No such file or directory"),
+        (
+            ["conform", "--adapter", "/no/such/program"],
+            "the adapter cannot be started: /no/such/program: No such file or directory; expected a program",
+        ),
         (["conform", "--adapter", "'"], "No closing quotation"),
         (["conform", "--adapter", "x", "--in-process"], "--adapter and --in-process exclude each other"),
         (["conform", "--min-rules", "many"], "'many' is no percentage; expected a number from 0 to 100"),
