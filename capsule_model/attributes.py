@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["PyObject_GetAttrString", "PyObject_SetAttrString", "get_attribute", "new_object"]
 
 _SLOTS = "eq ne lt le gt ge hash repr str setattr delattr getattribute init".split()
-_METHODS = ["dir", "format", "new", "reduce", "reduce_ex", "sizeof", "init_subclass", "subclasshook"]
+_METHODS = "dir format new reduce reduce_ex sizeof init_subclass subclasshook".split()
 # What every object answers by itself, and the type of the answer.
 OF_OBJECTS = {f"__{name}__": "method-wrapper" for name in _SLOTS}
 OF_OBJECTS |= {f"__{name}__": "builtin_function_or_method" for name in _METHODS} | {"__doc__": "str"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,9 +16,10 @@ LEVELS = ("MUST", "MAY", "UNDEFINED")
 RULE_ID = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*/[A-Za-z0-9_-]+")
 
 _HEADING = re.compile(r"^(#{1,6})\s+(.*?)\s*$")
-_FIELD = re.compile(r"^\*\*(Level|When|Source|Vectors):\*\*\s*(.*)$")
+_FIELD = re.compile(r"^- \*\*(Level|When|Source|Vectors):\*\*\s*(.*)$")
 _LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
 _CODE = re.compile(r"`([^`]+)`")
+_MOST_OPEN = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +111,8 @@ def with_vectors(file: Path, showing: Mapping[str, Iterable[str]]) -> str:
         heading = _HEADING.match(lines[start])
         assert heading is not None
         ids = sorted(showing.get(heading[2].strip("`"), ()))
-        wanted = "**Vectors:** " + (", ".join(f"`{name}`" for name in ids) if ids else "none")
-        first = next((n for n in range(start, end) if lines[n].startswith("**Vectors:**")), None)
+        wanted = f"- **Vectors:** {_listed(ids)}"
+        first = next((n for n in range(start, end) if lines[n].startswith("- **Vectors:**")), None)
         if first is None:
             last = max(n for n in range(start, end) if lines[n].strip())
             lines[last + 1 : last + 1] = ["", wanted]
@@ -121,3 +122,9 @@ def with_vectors(file: Path, showing: Mapping[str, Iterable[str]]) -> str:
             after += 1
         lines[first:after] = [wanted]
     return "\n".join(lines) + "\n"
+
+
+def _listed(ids: Sequence[str]) -> str:
+    """Return the ids of vectors as a chapter shows them; many of them folded."""
+    text = ", ".join(f"`{name}`" for name in ids) or "none"
+    return text if len(ids) <= _MOST_OPEN else f"<details><summary>{len(ids)} vectors</summary>{text}</details>"

@@ -160,7 +160,7 @@ def test_a_behaviour_that_no_vector_shows() -> None:
 def _specification(folder: Path, *vectors: Any) -> Path:
     (folder / "capsule").mkdir()
     (folder / "vectors").mkdir()
-    text = f"### {RULE}\n\n**Level:** MUST\n**Source:** s\n\nA capsule is returned.\n\n**Vectors:** none\n"
+    text = f"### {RULE}\n\n- **Level:** MUST\n- **Source:** s\n\nA capsule is returned.\n\n- **Vectors:** none\n"
     (folder / "capsule" / "new.md").write_text(text)
     (folder / "vectors" / "new.json").write_text(json.dumps({"format": 1, "vectors": vectors}))
     return folder
@@ -186,7 +186,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ],
     )
     assert _checked(folder, fix=True) == (0, ["clean: 1 rules, 1 vectors, 0 behaviours"])
-    assert "**Vectors:** `test.check`\n" in (folder / "capsule" / "new.md").read_text()
+    assert "- **Vectors:** `test.check`\n" in (folder / "capsule" / "new.md").read_text()
     (folder / "vectors" / "bad.json").write_text("{")
     code, lines = _checked(folder)
     assert code == 2

@@ -14,9 +14,9 @@ Prose before the first rule.
 
 ### PyCapsule_New/null-pointer
 
-**Level:** MUST
-**When:** `gc-capsule`, `!refcount-checked`
-**Source:** Objects/capsule.c:58
+- **Level:** MUST
+- **When:** `gc-capsule`, `!refcount-checked`
+- **Source:** Objects/capsule.c:58
 (3.13.5)
 
 A NULL pointer is refused
@@ -26,7 +26,7 @@ A second paragraph explains.
 
     ### Not/a-rule
 
-**Vectors:** `capsule.new.null-pointer`, `capsule.new.other`
+- **Vectors:** `capsule.new.null-pointer`, `capsule.new.other`
 
 ### A heading in words
 
@@ -36,7 +36,7 @@ A second paragraph explains.
 
 ### dealloc/again
 
-**Level:** UNDEFINED
+- **Level:** UNDEFINED
 
 ## Another part
 
@@ -79,7 +79,7 @@ def test_generated_lines_are_rewritten(chapter: Path) -> None:
     showing = {"PyCapsule_New/null-pointer": ["b.x", "a.x"], "dealloc/again": []}
     text = with_vectors(chapter, showing)
     expected = CHAPTER.replace("`capsule.new.null-pointer`, `capsule.new.other`", "`a.x`, `b.x`").replace(
-        "**Level:** UNDEFINED\n", "**Level:** UNDEFINED\n\n**Vectors:** none\n"
+        "- **Level:** UNDEFINED\n", "- **Level:** UNDEFINED\n\n- **Vectors:** none\n"
     )
     assert text == expected
     chapter.write_text(text)
