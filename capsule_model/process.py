@@ -67,7 +67,8 @@ class Process:
 
     ``error`` is the error indicator of the running thread, None where nothing is pending; ``errors`` holds those
     of the threads that wait. ``sys_modules`` maps names to objects (owned), ``finder`` says which modules can
-    be imported, ``unraisable`` is called with the exception and the object that ``PyErr_WriteUnraisable`` got.
+    be imported, ``unraisable`` is the hook that ``PyErr_WriteUnraisable`` calls with the exception and the object;
+    at first it puts them into ``unraised``.
     """
 
     def __init__(self, profile: Profile) -> None:
@@ -85,7 +86,8 @@ class Process:
         self.tracked: dict[int, None] = {}
         self.sys_modules: dict[str, int] = {}
         self.finder: dict[str, Module] = {}
-        self.unraisable: Callable[[PyErr, int], None] = lambda error, obj: None
+        self.unraised: list[tuple[PyErr, int]] = []
+        self.unraisable: Callable[[PyErr, int], None] = lambda error, obj: self.unraised.append((error, obj))
         for address, name in TYPES.items():
             self.objects.place_at(address, PyObject(IMMORTAL, PyType_Type, name=name))
         self.objects.place_at(NONE, PyObject(IMMORTAL, TYPE_NAMED["NoneType"]))

@@ -98,7 +98,8 @@ def _running() -> str:
     while True:
         name = frame.f_code.co_name
         if name.startswith(("Py", "_Py", "capsule_", "destroy_")) or name in ("malloc", "free", "strcmp"):
-            names.append(name)
+            # A function of the face and the one that it calls may share a name: C has but one.
+            names += [name] if names[-1:] != [name] else []
         if frame.f_back is None:
             break
         frame = frame.f_back

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -109,7 +110,7 @@ def test_behaviours_of_versions_never_come_back() -> None:
     for name in BEHAVIOURS:
         for build in ("", "-debug"):
             held = [name in PROFILES[f"cpython-3.{minor}{build}"].behaviours for _, minor in VERSIONS]
-            changes = sum(this != following for this, following in zip(held, held[1:], strict=False))
+            changes = sum(this != following for this, following in pairwise(held))
             # The debug build of 3.11 alone compares types, and later ones compare the exceptions.
             assert changes <= 1 or (name, build, changes) == ("dealloc-checks-error-type", "-debug", 2), name
 
