@@ -78,6 +78,7 @@ def _is_legal_capsule(py: Process, capsule: int, function: str) -> Capsule | Non
         # rule: PyCapsule/invalid-null
         PyErr_SetString(py, "ValueError", f"{function} called with invalid PyCapsule object")
         return None
+    # As py.objects[…] does, spelled out: every call of the API passes here.
     try:
         struct: Capsule = py.structs[capsule >> SHIFT]
     except IndexError:
@@ -118,6 +119,7 @@ def PyCapsule_IsValid(py: Process, capsule: int, name: int) -> int:
         # rule: PyCapsule_IsValid/null
         # rule: error-indicator/success-leaves-it
         return 0
+    # As py.objects[…] does, spelled out: every call of the API passes here.
     try:
         struct = py.structs[capsule >> SHIFT]
     except IndexError:

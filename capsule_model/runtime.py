@@ -24,6 +24,7 @@ __all__ = [
 
 def Py_INCREF(py: Process, op: int) -> None:
     """Take a reference."""
+    # As py.objects[…] does, spelled out: every call of the API passes here.
     try:
         struct = py.structs[op >> SHIFT]
     except IndexError:
@@ -36,6 +37,7 @@ def Py_INCREF(py: Process, op: int) -> None:
 
 def Py_DECREF(py: Process, op: int) -> None:
     """Give a reference back; the object is deallocated when that was the last one."""
+    # As py.objects[…] does, spelled out: every call of the API passes here.
     try:
         struct = py.structs[op >> SHIFT]
     except IndexError:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import math
 import sys
+import timeit
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from capsule_model import Interpreter
 from capsule_model.conform import bench
 from capsule_model.conform.bench import Measured, geometric_mean, measure, measure_scale, report
 
@@ -51,7 +53,7 @@ def test_every_function_succeeds_and_fails(results: list[Measured]) -> None:
 
 def test_what_is_called_fails_on_both_sides_where_it_should() -> None:
     """A measured success sets no error, a measured error sets one, on the model and through ctypes."""
-    kept, py = bench._Kept(), bench.Interpreter(bench._profile_here())
+    kept, py = bench._Kept(), Interpreter(bench._profile_here())
     model, real = bench._model_side(py), bench._real_side(kept)
     try:
         theirs = bench._operations(real)
@@ -99,7 +101,7 @@ def test_the_loop_is_subtracted(monkeypatch: pytest.MonkeyPatch) -> None:
     """The median round counts, less the median of an empty loop, in nanoseconds a call."""
     monkeypatch.setattr(bench, "ROUNDS", 3)
     monkeypatch.setattr(bench, "CALLS", 1000)
-    monkeypatch.setattr(bench.timeit, "Timer", lambda code: Watch([1e-6, 5.0, 1e-6]))
+    monkeypatch.setattr(timeit, "Timer", lambda code: Watch([1e-6, 5.0, 1e-6]))
     ours, theirs = Watch([3e-6, 9.0, 2e-6]), Watch([5e-6, 5e-6, 7.0])
     assert bench._medians(ours, theirs) == pytest.approx((2.0, 4.0))  # type: ignore[arg-type]
 

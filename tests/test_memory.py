@@ -7,12 +7,14 @@ from collections.abc import Callable
 from typing import Literal
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from capsule_model import NULL, Interpreter, Kind, UndefinedBehavior
 from capsule_model.memory import ALIGNMENT, GAP, Memory, strcmp
 
+# A busy machine is no failure.
+CALM = settings(deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 ORDERS: list[Literal["little", "big"]] = ["little", "big"]
 
 
@@ -289,6 +291,7 @@ def test_an_onlooker_reads_only_what_a_program_could(memory: Memory) -> None:
         assert memory.peek_string(address) is None
 
 
+@CALM
 @given(value=st.binary(max_size=40), offset=st.integers(0, 8), order=st.sampled_from(ORDERS))
 def test_what_was_written_is_read(value: bytes, offset: int, order: Literal["little", "big"]) -> None:
     """Any bytes come back as they went, and their neighbours in the block stay as they were."""
@@ -299,6 +302,7 @@ def test_what_was_written_is_read(value: bytes, offset: int, order: Literal["lit
     assert memory.read(address, 48) == b"\xaa" * offset + value + b"\xaa" * (48 - offset - len(value))
 
 
+@CALM
 @given(word=st.sampled_from([4, 8]), order=st.sampled_from(ORDERS), data=st.data())
 def test_words_come_back(word: int, order: Literal["little", "big"], data: st.DataObject) -> None:
     """Any word that fits comes back, at any multiple of its size."""
@@ -310,6 +314,7 @@ def test_words_come_back(word: int, order: Literal["little", "big"], data: st.Da
     assert memory.load_word(place) == value
 
 
+@CALM
 @given(
     sizes=st.lists(st.integers(1, 40), min_size=1, max_size=5),
     distance=st.integers(-20, 60),
@@ -336,6 +341,7 @@ def test_no_read_crosses_a_block(sizes: list[int], distance: int, size: int, dat
 C_STRINGS = st.one_of(st.binary(max_size=6), st.text("ab\0é", max_size=4).map(str.encode))
 
 
+@CALM
 @given(left=C_STRINGS, right=C_STRINGS, static=st.booleans())
 def test_strcmp_agrees_with_c(left: bytes, right: bytes, static: bool) -> None:
     """The sign is the C library's, for any bytes, and swapping the strings swaps it."""
@@ -349,6 +355,7 @@ def test_strcmp_agrees_with_c(left: bytes, right: bytes, static: bool) -> None:
     assert _sign(strcmp(memory, s2, s1)) == -_sign(wanted)
 
 
+@CALM
 @given(left=st.binary(min_size=1, max_size=6), right=C_STRINGS)
 def test_strcmp_by_bytes_agrees_with_c(left: bytes, right: bytes) -> None:
     """Where one string has no end that can be read, the comparison up to the difference is the C library's too."""
