@@ -17,6 +17,7 @@ from capsule_model.errors import (
 from capsule_model.memory import NULL
 from capsule_model.objects import (
     TYPE_NAMED,
+    TYPES,
     Capsule,
     PyCapsule_Type,
     PyModule_Type,
@@ -37,6 +38,10 @@ _METHODS = "dir format new reduce reduce_ex sizeof init_subclass subclasshook".s
 # What every object answers by itself, and the type of the answer.
 OF_OBJECTS = {f"__{name}__": "method-wrapper" for name in _SLOTS}
 OF_OBJECTS |= {f"__{name}__": "builtin_function_or_method" for name in _METHODS} | {"__doc__": "str"}
+# What a class that the program made answers where it inherits from object.
+OF_CLASSES = {f"__{name}__": "wrapper_descriptor" for name in _SLOTS}
+OF_CLASSES |= {f"__{name}__": "method_descriptor" for name in _METHODS} | {"__doc__": "NoneType"}
+OF_CLASSES |= {f"__{name}__": "builtin_function_or_method" for name in ("new", "init_subclass", "subclasshook")}
 # What the type of capsules tells of itself; its size is the profile's.
 OF_CAPSULE_TYPE: dict[str, tuple[str, object]] = {
     "__name__": ("str", "PyCapsule"),
@@ -57,7 +62,8 @@ NOT_MODELLED = frozenset(
         "__name__ __qualname__ __module__ __dict__ __bases__ __mro__ __base__ __flags__ __builtins__ __weakref__ "
         "__call__ __subclasses__ __text_signature__ mro __annotations__ __annotate__ __type_params__ __or__ "
         "__ror__ __prepare__ __instancecheck__ __subclasscheck__ __abstractmethods__ __getstate__ "
-        "__static_attributes__ __firstlineno__ __annotations_cache__"
+        "__static_attributes__ __firstlineno__ __annotations_cache__ __basicsize__ __itemsize__ __dictoffset__ "
+        "__weakrefoffset__"
     ).split()
 )
 
@@ -148,6 +154,10 @@ def _generic(py: Process, o: int, struct: Capsule | PyObject, name: str) -> int:
         if struct.ob_type == PyModule_Type and name == "__path__":
             # rule: PyObject_GetAttrString/package-path
             return new_object(py, "list") if py.finder[struct.name].is_package else NULL
+        inherited = _inherited(py, struct, name)
+        if inherited is not None:
+            # rule: PyObject_GetAttrString/inherited-from-object
+            return new_object(py, inherited)
         if name in _NOT_MODELLED_OF.get(struct.ob_type, NOT_MODELLED):
             raise NotModelled(f"the attribute {name} of a {type_name(py.objects, o)}")
         return NULL
@@ -155,6 +165,17 @@ def _generic(py: Process, o: int, struct: Capsule | PyObject, name: str) -> int:
         return NULL
     # rule: PyCapsule_Type/attributes-of-object
     return new_object(py, OF_OBJECTS.get(name, "builtin_function_or_method"))
+
+
+def _inherited(py: Process, struct: PyObject, name: str) -> str | None:
+    """Return the type of what a module, a class or an instance inherits from object under a name, None if nothing."""
+    if name == "__getstate__" and "object-getstate" in py.behaviours:
+        return "method_descriptor" if struct.ob_type == PyType_Type else "builtin_function_or_method"
+    if struct.ob_type == PyType_Type:
+        return OF_CLASSES.get(name)
+    if struct.ob_type == PyModule_Type or struct.ob_type not in TYPES:
+        return "NoneType" if name == "__doc__" else OF_OBJECTS.get(name)
+    return None
 
 
 def _of_capsules(py: Process) -> set[str]:

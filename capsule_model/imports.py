@@ -86,6 +86,7 @@ def PyCapsule_Import(py: Process, name: int, no_block: int) -> int:
 
 def PyImport_ImportModule(py: Process, raw: bytes) -> int:
     """Import a module by the bytes of its name and return a new reference, or NULL with an exception."""
+    forbid_pending(py, "PyImport_ImportModule")
     problem = decode_error(raw)
     if problem is not None:
         # rule: PyImport_ImportModule/name-not-utf-8
@@ -197,6 +198,8 @@ def _load(py: Process, name: str, parent: str) -> bool:
     found.initializing = True
     failed = found.body(module) != 0
     found.initializing = False
+    if not failed and py.error is not None:
+        raise NotModelled("an exception that a destructor leaves in the body of a module")
     if not failed and name not in py.sys_modules:
         # rule: PyImport_ImportModule/body-removed-entry
         PyErr_SetString(py, "KeyError", name)
@@ -205,6 +208,8 @@ def _load(py: Process, name: str, parent: str) -> bool:
         # rule: PyImport_ImportModule/body-raises
         forget(py, name)
     Py_DECREF(py, module)
+    if py.error is not None:
+        raise NotModelled("an exception that a destructor leaves inside the import system")
     PyErr_Restore(py, pending)
     if pending is not None:
         return False

@@ -56,7 +56,8 @@ def PyObject_Repr(py: Process, o: int) -> int:
 
 def PyObject_Hash(py: Process, o: int) -> int:
     """Return the address rotated right by four bits, as a signed word."""
-    _ = py.objects[o]
+    if o != PyCapsule_Type:
+        _capsule(py, o, "the hash")
     bits = 8 * py.profile.word
     rotated = (o >> 4) | ((o << (bits - 4)) & ((1 << bits) - 1))
     sign = 1 << (bits - 1)
@@ -68,10 +69,12 @@ def PyObject_RichCompare(py: Process, o1: int, o2: int, opid: str) -> int:
     """Compare by identity for ``==`` and ``!=``; an order there is not: NULL and ``TypeError``."""
     if NULL in (o1, o2):
         raise NotModelled("a comparison with NULL, whose message names a line of the interpreter's source")
+    left, right = type_name(py.objects, o1), type_name(py.objects, o2)
+    if left != "PyCapsule" and right != "PyCapsule" and PyCapsule_Type not in (o1, o2):
+        raise NotModelled(f"a comparison of a {left} with a {right}")
     if opid in ("==", "!="):
         # rule: PyObject_RichCompare/identity
         return new_object(py, "bool", (o1 == o2) == (opid == "=="))
-    left, right = type_name(py.objects, o1), type_name(py.objects, o2)
     # rule: PyObject_RichCompare/no-order
     text = f"'{opid}' not supported between instances of '{left}' and '{right}'"
     PyErr_Format(py, PyErr("TypeError", text))
@@ -88,8 +91,9 @@ def PyObject_IsTrue(py: Process, o: int) -> int:
 def PyObject_Size(py: Process, o: int) -> int:
     """Return -1 with ``TypeError``: a capsule has no length."""
     if o == NULL:
-        # rule: PyObject_Size/null
-        PyErr_SetString(py, "SystemError", "null argument to internal routine")
+        if py.error is None:
+            # rule: PyObject_Size/null
+            PyErr_SetString(py, "SystemError", "null argument to internal routine")
         return -1
     _capsule(py, o, "the length")
     # rule: PyObject_Size/none
@@ -112,6 +116,7 @@ def PyObject_Call(py: Process, callable: int) -> int:
 
 def PyObject_IsInstance(py: Process, inst: int, cls: int) -> int:
     """Return 1 if the object is of the type, 0 if not, -1 with ``TypeError`` where ``cls`` is no type."""
+    forbid_pending(py, "PyObject_IsInstance")
     if py.objects[cls].ob_type != PyType_Type:
         kinds = "a type or tuple of types"
         if "isinstance-names-union" in py.behaviours:

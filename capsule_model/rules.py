@@ -66,7 +66,7 @@ def _marks(module: ModuleType) -> dict[int, list[str]]:
         found = MARK.match(line)
         if found:
             waiting.append(found[1])
-        elif waiting:
+        elif waiting and line.strip() and not line.lstrip().startswith("#"):
             marks[number], waiting = waiting, []
     return marks
 

@@ -196,7 +196,7 @@ def test_where_is_the_c_function() -> None:
     assert (
         diagnosis(py.PyCapsule_GetPointer, capsule, py.cstring("a")).where == "strcmp, called by PyCapsule_GetPointer"
     )
-    assert diagnosis(py.memory.free, 1).where == "free"
+    assert diagnosis(py.free, 1).where == "free"
     assert diagnosis(py.Py_INCREF, NULL).where == "Py_INCREF"
     function = py.function(lambda op: py.PyCapsule_IsValid(op, name))
     other = py.PyCapsule_New(1, py.cstring("a"), function)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import sys
+from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
@@ -54,34 +56,26 @@ def test_what_is_mutated() -> None:
     assert set(module.MODULES) == {capsule, imports, runtime, errors, collector}
 
 
-def test_every_kind_of_check_is_changed(tmp_path: Any) -> None:
+def test_every_kind_of_check_is_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests of `if`, `while`, conditional expressions and comprehensions, and operands; `assert` is no check."""
     file = tmp_path / "cm_checks.py"
     file.write_text(SOURCE)
     made = ModuleType("cm_checks")
     made.__file__ = str(file)
-    import linecache
-
-    linecache.checkcache(str(file))
     exec(compile(SOURCE, str(file), "exec", dont_inherit=True), made.__dict__)
-    import sys
-
-    sys.modules["cm_checks"] = made
-    try:
-        found = list(mutants(made))
-    finally:
-        del sys.modules["cm_checks"]
+    monkeypatch.setitem(sys.modules, "cm_checks", made)
+    found = list(mutants(made))
     assert sorted((mutant.where, mutant.change, mutant.function.__name__) for mutant in found) == [
         ("cm_checks:14", "negate self", "full"),
         ("cm_checks:3", "negate a", "decide"),
         ("cm_checks:5", "negate b", "decide"),
-        ("cm_checks:7", "drop (a and b)", "decide"),
         ("cm_checks:7", "drop [item for item in items if item if not item == b]", "decide"),
         ("cm_checks:7", "drop a", "decide"),
+        ("cm_checks:7", "drop a and b", "decide"),
         ("cm_checks:7", "drop b", "decide"),
-        ("cm_checks:7", "negate (a and b)", "decide"),
         ("cm_checks:7", "negate [item for item in items if item if not item == b]", "decide"),
         ("cm_checks:7", "negate a", "decide"),
+        ("cm_checks:7", "negate a and b", "decide"),
         ("cm_checks:7", "negate b", "decide"),
         ("cm_checks:7", "negate item", "decide"),
         ("cm_checks:7", "negate not item == b", "decide"),
@@ -131,9 +125,11 @@ def test_the_model_is_put_back() -> None:
     (mutant,) = _of(capsule.PyCapsule_New)
     plain: CodeType = capsule.PyCapsule_New.__code__
     before = signal.getsignal(signal.SIGALRM)
-    with pytest.raises(ZeroDivisionError), applied(mutant):
+    with applied(mutant):
         assert capsule.PyCapsule_New.__code__ is mutant.code
         assert signal.getsignal(signal.SIGALRM) is not before
+    assert capsule.PyCapsule_New.__code__ is plain
+    with pytest.raises(ZeroDivisionError), applied(mutant):
         1 / 0  # noqa: B018
     assert capsule.PyCapsule_New.__code__ is plain
     assert signal.getsignal(signal.SIGALRM) is before

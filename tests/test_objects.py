@@ -53,6 +53,7 @@ def test_addresses_never_come_back(py: Interpreter) -> None:
     assert len(set(seen)) == 100
     assert all(address not in py.objects and py.objects.existed(address) for address in seen)
     assert not py.objects.existed(seen[-1] + (1 << SHIFT))
+    assert not py.objects.existed(seen[-1] + 1)
 
 
 @pytest.mark.parametrize("profile", PROFILES)

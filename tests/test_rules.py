@@ -35,6 +35,8 @@ def single(value):
 def stacked(value):
     # rule: B/first
     # rule: B/second
+
+    # not a rule
     # rule: B/third
     return value
 
@@ -120,7 +122,7 @@ def test_the_rules_that_the_code_names() -> None:
 
 
 def test_a_statement_follows_every_mark() -> None:
-    """A mark above a blank line or a comment would be noted nowhere: each stands right above a statement."""
+    """A mark that no statement follows would be noted nowhere."""
     for module in MODULES:
         tree = ast.parse(inspect.getsource(module))
         statements = {node.lineno for node in ast.walk(tree) if isinstance(node, ast.stmt)}
@@ -156,7 +158,7 @@ def test_marks_of_every_kind(module: Any) -> None:
 
 
 def test_marks_above_one_statement_are_all_noted(module: Any) -> None:
-    """Stacked marks belong to the next statement, in their order."""
+    """Stacked marks belong to the next statement, whatever other comments lie between, in their order."""
     with observed() as sink:
         module.stacked(5)
     assert [rule for _, rule in sink.reached] == ["B/first", "B/second", "B/third"]

@@ -169,7 +169,8 @@ class AdapterProcess:
         if self._error_reader is not None:
             self._error_reader.join(_GRACE)
         how = f"died of {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
-        return Misbehaviour("crashed", f"{how} {when}".rstrip() + self._stderr())
+        text = f"{how} {when}".rstrip() + self._stderr()
+        return Misbehaviour("crashed", text, -code if code < 0 else None)
 
     def _stderr(self) -> str:
         lines = [clean(line.decode("utf-8", "backslashreplace").strip(), 160) for line in list(self._errors)]

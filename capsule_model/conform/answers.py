@@ -15,15 +15,18 @@ __all__ = ["MAX_LINE", "Misbehaviour", "Ran", "Refused", "Started", "Unsupported
 MAX_LINE = 1024 * 1024
 
 _INDICATORS = ("clear", "set", "unchanged", "replaced", "cleared")
-_UNSEEN = ("return", "error", "indicator", "events")
 
 
 class Misbehaviour(Exception):
-    """An adapter broke the protocol: `outcome` is `errored`, `crashed` or `timed-out`, the text one line."""
+    """An adapter broke the protocol: `outcome` is `errored`, `crashed` or `timed-out`, the text one line.
 
-    def __init__(self, outcome: str, text: str) -> None:
+    `signal` is the one that a crashed process died of, None if it ended by itself.
+    """
+
+    def __init__(self, outcome: str, text: str, signal: int | None = None) -> None:
         super().__init__(text)
         self.outcome = outcome
+        self.signal = signal
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,14 +130,16 @@ def _observations(steps: Any, where: str) -> None:
         _expect(isinstance(step, dict), here, step, "an observation")
         unknown = step.keys() - {"return", "error", "indicator", "events", "unseen"}
         _expect(not unknown, here, sorted(unknown), "only return, error, indicator, events, unseen")
+        _expect("error" in step, here, step, "the key error")
+        _expect(_is_error(step["error"]), f"{here}.error", step["error"], "null or an exception")
         unseen = step.get("unseen", [])
-        _expect(isinstance(unseen, list) and all(key in _UNSEEN for key in unseen), f"{here}.unseen", unseen, "keys")
-        _expect("error" in step or "error" in unseen, here, step, "the key error")
-        _expect(_is_error(step.get("error")), f"{here}.error", step.get("error"), "null or an exception")
-        if "indicator" not in unseen:
-            indicator = step.get("indicator")
-            _expect(indicator in _INDICATORS, f"{here}.indicator", indicator, f"one of {' '.join(_INDICATORS)}")
-        _events(step.get("events", [] if "events" in unseen else None), f"{here}.events")
+        failed = step["error"] is not None
+        _expect(
+            unseen == [] or (unseen == ["return"] and failed), f"{here}.unseen", unseen, "return, of a failing call"
+        )
+        indicator = step.get("indicator")
+        _expect(indicator in _INDICATORS, f"{here}.indicator", indicator, f"one of {' '.join(_INDICATORS)}")
+        _events(step.get("events"), f"{here}.events")
 
 
 def _events(events: Any, where: str) -> None:
@@ -149,8 +154,6 @@ def _events(events: Any, where: str) -> None:
             _observations(event.get("steps", []), f"{here}.steps")
         else:
             _expect("unraisable" in event, here, event, "call or unraisable")
-        unseen = event.get("unseen", [])
-        _expect(isinstance(unseen, list), f"{here}.unseen", unseen, "a list of keys")
 
 
 def _is_error(error: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -167,6 +168,9 @@ def _one(vector: Vector, session: Session, about: Started, profile: Profile) -> 
     if lacking:
         return Result(vector, "unsupported", detail="needs " + ", ".join(lacking), lacking=lacking), None
     answer = session.ask(sent(vector), crash_expected=model.aborted is not None)
+    if "returns-on-failure" in about.features and isinstance(answer.what, Ran) and _blind(answer.what.steps):
+        detail = "leaves out what a failing call returned, although it has the feature returns-on-failure"
+        return Result(vector, "errored", detail=detail, reached=reached), answer
     return _judged(vector, profile, model, against_model, answer, reached), answer
 
 
@@ -180,7 +184,7 @@ def _judged(
 ) -> Result:
     match answer.what:
         case Misbehaviour() as wrong:
-            if model.aborted is not None and wrong.outcome == "crashed":
+            if model.aborted is not None and wrong.signal == signal.SIGABRT:
                 return Result(vector, "passed", reached=reached)
             return Result(vector, wrong.outcome, _merged(against_model, [], []), str(wrong), reached)
         case Unsupported() as lack:
@@ -209,6 +213,13 @@ def _judged(
         between.append(Difference("end", "leaks", sorted(model.leaks), sorted(seen.leaks)))
     divergences = _merged(against_model, against_seen, between)
     return Result(vector, "failed" if divergences else "passed", divergences, None, reached)
+
+
+def _blind(steps: Iterable[Vector]) -> bool:
+    """Tell whether an observation, or one inside an event, names something unseen."""
+    return any(
+        step.get("unseen") or any(_blind(event.get("steps", ())) for event in step.get("events", ())) for step in steps
+    )
 
 
 def _merged(

@@ -99,7 +99,7 @@ def campaign(
     while done < steps:
         choices = Seeded(f"{seed}.{program}")
         program += 1
-        shared = world(choices)
+        shared = world(choices, profile)
         lockstep = Lockstep(shared, profile, session(shared))
         programs = Programs(choices, profile)
         try:

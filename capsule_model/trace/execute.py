@@ -26,7 +26,7 @@ from capsule_model.profiles import Profile
 from capsule_model.trace.observe import Tokens, error_seen, object_seen
 from capsule_model.trace.operations import NOTHING, OPERATIONS, BadVector
 from capsule_model.trace.world import install
-from capsule_model.undefined import Abort, NotModelled, UndefinedBehavior
+from capsule_model.undefined import Abort, Kind, NotModelled, UndefinedBehavior, diagnose
 
 __all__ = ["BadVector", "Machine", "Run", "run"]
 
@@ -241,6 +241,15 @@ class Machine:
             self.tokens.give(address, bind or f"#{self.path}")
         self.owned[address] = self.owned.get(address, 0) + 1
 
+    def count(self, op: int, change: int) -> None:
+        """Note references that the vector takes or gives back; an object that it only borrows has none to give."""
+        left = self.owned[op] = self.owned.get(op, 0) + change
+        struct = self.py.objects.get(op)
+        if left < 0 and struct is not None and struct.ob_refcnt >= IMMORTAL:
+            named = self.tokens.of_address.get(op, hex(op))
+            fact = f"{self.py.memory.now()} gives back a reference to {named} that it does not own"
+            raise diagnose(Kind.NEGATIVE_REFCOUNT, fact, [], op)
+
     def leaks(self) -> list[str]:
         """Return the tokens of references and blocks that the vector still owns."""
         owned = {address for address, count in self.owned.items() if count > 0} | self.blocks
@@ -270,7 +279,9 @@ class Machine:
     def _declare(self, name: str, function: Mapping[str, Any]) -> None:
         py = self.py
         if "native" in function:
-            address = py.function(self._native(function["native"]), "destructor", function["native"])
+            # The implementation has one such function, however often it is declared.
+            known = [address for address, one in py.functions.items() if one.name == function["native"]]
+            address = known[0] if known else py.function(self._native(function["native"]), name=function["native"])
         elif function["kind"] == "traverse":
             address = py.function(self._traverse(name, function), "traverse", name)
         else:

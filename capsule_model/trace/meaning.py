@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import re
+import sys
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -132,6 +133,9 @@ def _reference(token: str, place: _Place) -> str | None:
 def _modules(vector: Vector, names: Names) -> Iterator[Fault]:
     nowhere = _Place("", None, names.everything, names)
     for module, declared in vector.get("modules", {}).items():
+        first = module.partition(".")[0]
+        if first in sys.stdlib_module_names or first == "__main__":
+            yield None, f"module {shown(module)}: Python has a module {first}; expected a name that nobody else uses"
         if declared is None:
             continue
         for text in _exception(declared.get("raises"), f"module {module}: raises"):

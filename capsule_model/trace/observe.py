@@ -82,7 +82,8 @@ def object_seen(py: Interpreter, tokens: Tokens, address: int, *, valued: bool =
     if address in tokens.of_address:
         return {"ref": tokens.of_address[address]}
     struct = py.objects[address]
-    seen: dict[str, Any] = {"object": type_name(py.objects, address)}
+    kind = type_name(py.objects, address)
+    seen: dict[str, Any] = {"object": "None" if kind == "NoneType" else kind}
     if valued and isinstance(struct, PyObject) and struct.value is not None:
         seen["text"] = tokens.in_text(str(struct.value))
     return seen

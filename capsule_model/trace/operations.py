@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from capsule_model import attributes, capsule, collector, errors, imports, layout, python_view, runtime
 from capsule_model.memory import NULL
-from capsule_model.objects import Capsule
+from capsule_model.objects import IMMORTAL, Capsule
 from capsule_model.trace.observe import object_seen, string_seen, words_seen
 from capsule_model.undefined import NotModelled
 
@@ -81,7 +81,7 @@ def _reference(function: Callable[..., None], name: str, count: int) -> Operatio
     def operation(machine: Machine, args: Args, bind: str | None) -> Any:
         (op,) = _words(machine, args, (name,))
         if op != NULL:
-            machine.owned[op] = machine.owned.get(op, 0) + count
+            machine.count(op, count)
         function(machine.py, op)
         return NOTHING
 
@@ -164,8 +164,12 @@ def _referents(machine: Machine, args: Args, bind: str | None) -> Any:
 
 
 def _set_string(machine: Machine, args: Args, bind: str | None) -> Any:
-    described = {"type": machine.raw(args, "type").decode(), "text": machine.raw(args, "message").decode()}
-    errors.PyErr_SetObject(machine.py, machine.exception(described))
+    kind, message = machine.raw(args, "type").decode(errors="replace"), machine.raw(args, "message")
+    problem = errors.decode_error(message)
+    if problem is not None:
+        errors.PyErr_SetString(machine.py, "UnicodeDecodeError", problem)
+    else:
+        errors.PyErr_SetObject(machine.py, machine.exception({"type": kind, "text": message.decode()}))
     return NOTHING
 
 
@@ -174,10 +178,15 @@ def _occurred(machine: Machine, args: Args, bind: str | None) -> Any:
     return None if kind is None else {"object": kind}
 
 
-def _malloc(machine: Machine, args: Args, bind: str | None) -> Any:
+def _size(machine: Machine, args: Args) -> int:
     size = args.get("size")
     if not isinstance(size, int) or not 0 < size <= 65536:
         raise BadVector(f"size {size!r} is not a number from 1 to 65536", machine.path)
+    return size
+
+
+def _malloc(machine: Machine, args: Args, bind: str | None) -> Any:
+    size = _size(machine, args)
     address = machine.py.malloc(size)
     machine.tokens.give(address, bind or f"#{machine.path}", size)
     machine.blocks.add(address)
@@ -207,7 +216,7 @@ def _write(machine: Machine, args: Args, bind: str | None) -> Any:
 
 def _read(machine: Machine, args: Args, bind: str | None) -> Any:
     (address,) = _words(machine, args, ("ptr",))
-    return {"hex": layout.read(machine.py, address, args["size"]).hex()}
+    return {"hex": layout.read(machine.py, address, _size(machine, args)).hex()}
 
 
 def _layout(machine: Machine, args: Args, bind: str | None) -> Any:
@@ -227,6 +236,20 @@ def _import(machine: Machine, args: Args, bind: str | None) -> Any:
         return -1
     runtime.Py_DECREF(py, module)
     return 0
+
+
+def _count(machine: Machine, args: Args, bind: str | None) -> Any:
+    (ob,) = _words(machine, args, ("ob",))
+    if machine.py.objects[ob].ob_refcnt >= IMMORTAL:
+        raise NotModelled("the reference count of an object that belongs to the process")
+    return runtime.Py_REFCNT(machine.py, ob)
+
+
+def _tracked(machine: Machine, args: Args, bind: str | None) -> Any:
+    (obj,) = _words(machine, args, ("obj",))
+    if not isinstance(machine.py.objects[obj], Capsule):
+        raise NotModelled("whether an object that is no capsule is tracked")
+    return collector.gc_is_tracked(machine.py, obj)
 
 
 def _settle(machine: Machine, args: Args, bind: str | None) -> Any:
@@ -251,7 +274,7 @@ OPERATIONS: dict[str, Operation] = {
     "Py_DECREF": _reference(runtime.Py_DECREF, "op", -1),
     "Py_IncRef": _reference(runtime.Py_IncRef, "o", 1),
     "Py_DecRef": _reference(runtime.Py_DecRef, "o", -1),
-    "Py_REFCNT": _int(runtime.Py_REFCNT, "ob"),
+    "Py_REFCNT": _count,
     "PyObject_Repr": _text(python_view.PyObject_Repr),
     "PyObject_Str": _text(python_view.PyObject_Repr),
     "PyObject_Hash": _hash,
@@ -269,7 +292,7 @@ OPERATIONS: dict[str, Operation] = {
     "weakref.ref": _object(python_view.weakref_ref, "ob"),
     "sys.getsizeof": _int(python_view.sys_getsizeof, "object"),
     "types.CapsuleType": _capsule_type,
-    "gc.is_tracked": _int(collector.gc_is_tracked, "obj"),
+    "gc.is_tracked": _tracked,
     "gc.get_referents": _referents,
     "gc.collect": _nothing(collector.gc_collect),
     "PyErr_SetString": _set_string,

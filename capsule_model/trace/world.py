@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from capsule_model.attributes import new_attribute_error
+from capsule_model.attributes import new_attribute_error, new_object
 from capsule_model.errors import PyErr_Restore, new_exception
 from capsule_model.imports import Module, forget, import_module
 from capsule_model.interpreter import Interpreter
@@ -64,6 +64,7 @@ def _body(
             struct.attrs[attribute] = make_value(py, value, f"{name}.{attribute}", resolve, announce)
         if "getattr" in module:
             struct.getattr = _getattr(py, module["getattr"], name, resolve, announce)
+            struct.attrs["__getattr__"] = new_object(py, "function")
         for other in module.get("imports", ()):
             imported = import_module(py, other)
             if imported == NULL:

@@ -544,6 +544,7 @@ class Session:
         self.kept: list[Any] = []
         self.objects: dict[str, Any] = {}
         self.owned: dict[int, int] = {}
+        self.lost: list[str] = []  # tokens of references to what has died and left its address to another
         self.blocks: set[int] = set()
         self.dead: set[int] = set()
         self.opaque = 0
@@ -810,14 +811,25 @@ class Session:
                 if slot[1]:
                     self._release(slot[1], slot[2], slot[3])
 
+    def _forget(self, address: int) -> None:
+        """Note that an address is another object's now; a reference that the dead one's destructor took is lost."""
+        if self.owned.pop(address, 0) > 0:
+            self.lost.append(self._token(address))
+
     def _python(self, function: Any, *objects: Any) -> int:
         """Call a Python function through C; give a new reference, or 0 and set ``raised``."""
         adapter = self.adapter
         slot = adapter.slot
         slot[1] = 0
         adapter.drive(adapter.addresses["PyObject_CallObject"], id(function), id(objects), 0)
-        self.raised = (slot[1], slot[2], slot[3])
-        return slot[0] if not slot[1] else 0
+        if slot[1]:  # the traceback would keep the arguments alive
+            self.raised = self._normal((slot[1], slot[2], slot[3]))
+            object_at(self.raised[1]).__traceback__ = None
+            self._release(self.raised[2])
+            self.raised = (self.raised[0], self.raised[1], 0)
+            return 0
+        self.raised = NONE
+        return slot[0]
 
     # Steps
 
@@ -997,6 +1009,7 @@ class Session:
 
     def _show_new(self, word: int, bind: str | None, first: int) -> Any:
         if word:
+            self._forget(word)
             self.owned[word] = 1
             self.dead.discard(word)
         return self._show_made(word, bind, self.adapter.capsule_type)
@@ -1272,7 +1285,7 @@ class Session:
         if slot[1]:
             self._release(slot[1], slot[2], slot[3])
             raise Malformed(f"the capsule {token} cannot be made")
-        self.owned.pop(address, None)
+        self._forget(address)
         self.dead.discard(address)
         self._bind(bind or token, address, adapter.capsule_type)
         if words[3]:
@@ -1325,7 +1338,7 @@ class Session:
         if self.closed:
             return []
         owned = {address: count for address, count in self.owned.items() if count > 0}
-        leaks = {self._token(address) for address in (*owned, *self.blocks)}
+        leaks = {*self.lost, *(self._token(address) for address in (*owned, *self.blocks))}
         self.closed = True
         try:
             self._write_visits()
