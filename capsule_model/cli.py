@@ -43,7 +43,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         # The reader of a pipe went away; a second failure while flushing at exit is of no interest.
         sys.stdout = None
         return 1
-    except (FileNotFoundError, PermissionError) as error:
+    except OSError as error:
         click.echo(f"capsule-model: {input_error(error)}", err=True)
         return 2
 

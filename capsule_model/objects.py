@@ -106,7 +106,7 @@ class Capsule:
 
 
 # Stands in the table where no object lies, or none any more.
-NOTHING = PyObject(0, NULL, address=-1)
+NOTHING = PyObject(0, NULL, address=-(1 << 128))
 
 
 class Objects:

@@ -137,7 +137,7 @@ class AdapterProcess:
         try:
             line = self._output.lines.get(timeout=time_limit)
         except queue.Empty:
-            raise Misbehaviour("timed-out", f"no answer within {time_limit:g} seconds{self._stderr()}") from None
+            raise Misbehaviour("timed-out", f"gave no answer within {time_limit:g} seconds{self._stderr()}") from None
         if line is None:
             raise self._death(process)
         if len(line) > MAX_LINE:

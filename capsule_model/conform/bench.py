@@ -29,9 +29,9 @@ from capsule_model.profiles import PROFILES
 
 __all__ = ["Measured", "geometric_mean", "main", "measure", "measure_scale", "report"]
 
-ROUNDS = 15
+ROUNDS = 41
 COUNT = 35
-CALLS = 4000
+CALLS = 1500
 WORD = ctypes.c_void_p
 INT = ctypes.c_int
 MODULE = "capsule_model_bench"
@@ -220,11 +220,15 @@ def measure(progress: Callable[[str], None] = lambda name: None) -> list[Measure
 
 
 def _medians(ours: timeit.Timer, theirs: timeit.Timer) -> tuple[float, float]:
-    """Return the median nanoseconds of a call on either side, over alternating rounds."""
+    """Return the median nanoseconds of a call on either side.
+
+    The two sides of a round are measured one right after the other, so that what slows the machine down for a
+    while slows both.
+    """
     empty = timeit.Timer("pass")
-    rounds = [(ours.timeit(CALLS), theirs.timeit(CALLS), empty.timeit(CALLS)) for _ in range(ROUNDS)]
-    loop = statistics.median(one[2] for one in rounds)
-    model, real = (statistics.median(one[side] for one in rounds) - loop for side in (0, 1))
+    loop = min(empty.timeit(CALLS) for _ in range(5))
+    rounds = [(ours.timeit(CALLS) - loop, theirs.timeit(CALLS) - loop) for _ in range(ROUNDS)]
+    model, real = (statistics.median(column) for column in zip(*rounds, strict=True))
     return model / CALLS * 1e9, real / CALLS * 1e9
 
 
@@ -255,34 +259,35 @@ def measure_scale(live: int = 1_000_000, few: int = 1_000, reads: int = 100_000)
     real_new = real.functions["PyCapsule_New"]
     real_capsules = [real_new(0x10_0000 + 16 * index, real.name, NULL) for index in range(live)]
     rounds = [
-        _access(py.PyCapsule_GetPointer, capsules, name, few, reads)
-        + _access(real.functions["PyCapsule_GetPointer"], real_capsules, real.name, few, reads)
-        for _ in range(7)
+        (
+            _access(py.PyCapsule_GetPointer, capsules, name, few, reads),
+            _access(real.functions["PyCapsule_GetPointer"], real_capsules, real.name, few, reads),
+        )
+        for _ in range(15)
     ]
-    many, some, real_many, real_some = (statistics.median(column) for column in zip(*rounds, strict=True))
+    access, access_ctypes = (statistics.median(column) for column in zip(*rounds, strict=True))
     for address in real_capsules:
         real.functions["Py_DecRef"](address)
     return {
         "live": live,
         "bytes_per_capsule": used / live,
-        "access": many / some,
-        "access_ctypes": real_many / real_some,
-        "access_ratio": (many / some) / (real_many / real_some),
+        "access": access,
+        "access_ctypes": access_ctypes,
+        "access_ratio": access / access_ctypes,
     }
 
 
-def _access(
-    call: Callable[[int, int], Any], capsules: list[int], name: int, few: int, reads: int
-) -> tuple[float, float]:
-    """Return the seconds that random reads take among all capsules, and among the first few."""
+def _access(call: Callable[[int, int], Any], capsules: list[int], name: int, few: int, reads: int) -> float:
+    """Return the time that random reads take among all capsules, as a multiple of that among the first few."""
     picks = random.Random(7)
-    everywhere = picks.choices(capsules, k=reads)
-    nearby = picks.choices(capsules[:few], k=reads)
-    space = {"call": call, "name": name, "many": everywhere, "some": nearby}
-    return (
-        timeit.timeit("for op in many: call(op, name)", globals=space, number=1),
-        timeit.timeit("for op in some: call(op, name)", globals=space, number=1),
-    )
+    space = {
+        "call": call,
+        "name": name,
+        "many": picks.choices(capsules, k=reads),
+        "some": picks.choices(capsules[:few], k=reads),
+    }
+    everywhere = timeit.timeit("for op in many: call(op, name)", globals=space, number=1)
+    return everywhere / timeit.timeit("for op in some: call(op, name)", globals=space, number=1)
 
 
 def report(results: list[Measured], scale: dict[str, float]) -> dict[str, Any]:
@@ -318,8 +323,8 @@ def print_table(results: list[Measured], scale: dict[str, float]) -> None:
 def main(json_file: str | None) -> int:
     """Measure, print a table, and write the figures to a file where one is named; return the exit code."""
     target = None if json_file is None else Path(json_file)
-    if target is not None and not target.absolute().parent.is_dir():
-        print(f"capsule-model: --json {json_file}: no such folder; expected a file in one that exists", file=sys.stderr)
+    if target is not None and (target.is_dir() or not target.absolute().parent.is_dir()):
+        print(f"capsule-model: --json {json_file}: expected a file in a folder that exists", file=sys.stderr)
         return 2
     with progress(COUNT + 1, "operations") as advance:
         results = measure(lambda name: advance())

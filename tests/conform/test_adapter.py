@@ -89,7 +89,7 @@ def test_a_hang_ends_at_the_time_limit() -> None:
     begun = time.monotonic()
     results = run_with("hang", time_limit=1.0)
     assert [result.outcome for result in results] == ["passed", "timed-out", "passed", "passed"]
-    assert results[1].detail == "no answer within 1 seconds"
+    assert results[1].detail == "gave no answer within 1 seconds"
     assert time.monotonic() - begun < 8
 
 

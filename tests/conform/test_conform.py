@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -300,18 +301,22 @@ def test_latitude_lets_implementations_differ_from_the_model() -> None:
 
 
 def test_an_expected_abort_must_kill_the_process() -> None:
-    """A debug build that dies as the vector says passes; one that lives on, or an unexpected death, fails."""
+    """A debug build that aborts as the vector says passes; one that lives on or ends by itself does not."""
     new = {**NEW, "args": {**NEW["args"], "destructor": {"function": "d"}}}
     raising = {"d": {"kind": "destructor", "steps": [{"op": "PyErr_NoMemory", "leave": True}]}}
     last = {"op": "Py_DECREF", "args": {"op": {"ref": "c"}}, "expect": {"abort": True}}
     lives = Ran([QUIET | {"return": {"ref": "c"}}, QUIET], [])
-    fake = Fake({"dies": Misbehaviour("crashed", "died of SIGABRT"), "lives": lives})
-    them = [vector(name, steps=[new, last], leaks=[], functions=raising) for name in ("dies", "lives")]
+    deaths = {
+        "dies": Misbehaviour("crashed", "died of SIGABRT", signal.SIGABRT),
+        "leaves": Misbehaviour("crashed", "ended"),
+    }
+    fake = Fake(deaths | {"lives": lives})
+    them = [vector(name, steps=[new, last], leaks=[], functions=raising) for name in ("dies", "lives", "leaves")]
     surprise = vector("surprise", steps=[new, last | {"expect": {}}], functions=raising)
     found = results(fake, *them, surprise, profile="cpython-3.13-debug")
-    assert [result.outcome for result in found] == ["passed", "failed", "failed"]
+    assert [result.outcome for result in found] == ["passed", "failed", "crashed", "failed"]
     assert [(d.path, d.key, d.seen) for d in found[1].divergences] == [("1", "abort", "the process lives")]
-    assert fake.sent == ["test.sample.dies", "test.sample.lives"]
+    assert fake.sent == ["test.sample.dies", "test.sample.lives", "test.sample.leaves"]
     (calm,) = results(fake, them[1], profile="cpython-3.13")
     assert [(d.path, d.key) for d in calm.divergences] == [("1", "abort")]
 
