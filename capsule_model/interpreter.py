@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from capsule_model import attributes, capsule, collector, errors, imports, layout, python_view, runtime
 from capsule_model.process import Process
 from capsule_model.profiles import Profile, profile_named
@@ -14,11 +16,21 @@ class Interpreter(Process):
 
     ``profile`` is a profile or its name, such as ``cpython-3.13``. Pointers are integers, NULL is 0. The C
     functions return what C returns and set the error indicator, ``error``; undefined behaviour raises
-    ``UndefinedBehavior``, and what ends the process of a debug build raises ``Abort``.
+    ``UndefinedBehavior``, and what ends the process of a debug build raises ``Abort``. A pointer is not checked to
+    be a word of the machine: what is stored is what is given.
     """
 
     def __init__(self, profile: Profile | str = "cpython-3.13") -> None:
         super().__init__(profile_named(profile) if isinstance(profile, str) else profile)
+        self.memory.structs = partial(layout.struct_access, self)
+
+    def read(self, address: int, size: int) -> bytes:
+        """Return bytes of memory: of a block, or of a capsule's struct."""
+        return self.memory.read(address, size)
+
+    def write(self, address: int, value: bytes) -> None:
+        """Write bytes to memory: to a block, or to a capsule's struct behind the API's back."""
+        self.memory.write(address, value)
 
     PyCapsule_New = capsule.PyCapsule_New
     PyCapsule_CheckExact = capsule.PyCapsule_CheckExact
@@ -65,7 +77,6 @@ class Interpreter(Process):
 
     capsule_words = layout.capsule_words
     capsule_bytes = layout.capsule_bytes
-    read = layout.read
     poke = layout.poke
 
     gc_collect = collector.gc_collect

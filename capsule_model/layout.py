@@ -11,7 +11,7 @@ from capsule_model.undefined import Kind, NotModelled, diagnose
 if TYPE_CHECKING:
     from capsule_model.process import Process
 
-__all__ = ["POKED", "capsule_bytes", "capsule_words", "poke", "read"]
+__all__ = ["POKED", "capsule_bytes", "capsule_words", "poke", "struct_access"]
 
 # The fields that a program can reach behind the API's back without wrecking the header.
 POKED = ("pointer", "name", "context", "destructor")
@@ -52,19 +52,36 @@ def capsule_bytes(py: Process, op: int) -> bytes:
     return b"".join(value.to_bytes(word, order) for value in values)
 
 
-def read(py: Process, address: int, size: int) -> bytes:
-    """Return bytes from anywhere: from a block, or from the inside of a capsule."""
+def struct_access(py: Process, address: int, size: int, written: bytes | None) -> bytes | None:
+    """Read bytes of a capsule's struct, or write them: what the memory asks for an address in none of its blocks.
+
+    Returns the bytes that are there, None where no object ever was. The header cannot be written to, but for the
+    reference count.
+    """
     base = address >> SHIFT << SHIFT
-    if base not in py.objects and not py.objects.existed(base):
-        return py.memory.read(address, size)
+    if not py.objects.existed(base):
+        return None
+    raw = bytearray(capsule_bytes(py, base))
     offset = address - base
-    raw = capsule_bytes(py, base) if base in py.objects else b""
-    if base in py.objects and offset + size <= len(raw):
-        return raw[offset : offset + size]
-    if base not in py.objects:
-        raise py.objects.complain(base)
-    fact = f"{py.memory.now()} reads {size} bytes, {offset} bytes into a struct of {len(raw)}"
-    raise diagnose(Kind.OUT_OF_BOUNDS, fact, py.objects.birth(base), base)
+    if offset + size > len(raw):
+        doing = "reads" if written is None else "writes"
+        fact = f"{py.memory.now()} {doing} {size} bytes, {offset} bytes into a struct of {len(raw)}"
+        raise diagnose(Kind.OUT_OF_BOUNDS, fact, py.objects.birth(base), base)
+    if written is not None:
+        raw[offset : offset + size] = written
+        _store(py, base, bytes(raw))
+    return bytes(raw[offset : offset + size])
+
+
+def _store(py: Process, base: int, raw: bytes) -> None:
+    """Take the fields over from the bytes of a struct."""
+    capsule, word = py.objects[base], py.profile.word
+    for number, (name, old) in enumerate(capsule_words(py, base).items()):
+        new = int.from_bytes(raw[number * word : (number + 1) * word], py.profile.order)
+        if new != old:
+            if name not in (*POKED, "traverse_func", "clear_func", "ob_refcnt"):
+                raise NotModelled(f"writing to {name}")
+            setattr(capsule, name, new)
 
 
 def poke(py: Process, op: int, field: str, value: int) -> None:

@@ -7,6 +7,7 @@ gap, so that every bad access can be told from a good one and traced to the bloc
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -72,7 +73,9 @@ class Memory:
 
     ``word`` is the size of a machine word in bytes, ``order`` its byte order (``little`` or ``big``).
     ``count`` numbers what is created and what is freed; histories quote it, or the label of the step that was
-    running. ``strings`` remembers C strings that were read, until their block is written to or freed.
+    running. ``strings`` remembers C strings that were read, until their block is written to or freed. ``structs``
+    reads and writes the structs of objects, which lie in no block: (address, size, bytes to write or None) gives
+    the bytes, or None where no object ever was.
     """
 
     def __init__(self, word: int, order: Literal["little", "big"]) -> None:
@@ -83,6 +86,7 @@ class Memory:
         self.static = Region(STATIC[word])
         self.heap = Region(HEAP[word])
         self.strings: dict[int, bytes] = {}
+        self.structs: Callable[[int, int, bytes | None], bytes | None] = lambda address, size, written: None
 
     def label(self, text: str) -> None:
         """Say what step is running from now on."""
@@ -153,7 +157,10 @@ class Memory:
         return self.heap.nearest(address) or self.static.nearest(address)
 
     def read(self, address: int, size: int) -> bytes:
-        """Return ``size`` bytes; each must have been written before."""
+        """Return ``size`` bytes, from a block or from the inside of an object; each must have been written before."""
+        raw = self.structs(address, size, None) if self.nearest(address) is None else None
+        if raw is not None:
+            return raw
         block = self.block_at(address, size, f"reads {size} bytes at")
         offset = address - block.address
         if block.defined is not None and 0 in block.defined[offset : offset + size]:
@@ -163,8 +170,10 @@ class Memory:
         return bytes(block.data[offset : offset + size])
 
     def write(self, address: int, value: bytes) -> None:
-        """Write bytes into a block that may be written to."""
+        """Write bytes into a block that may be written to, or into an object."""
         size = len(value)
+        if self.nearest(address) is None and self.structs(address, size, value) is not None:
+            return
         block = self.block_at(address, size, f"writes {size} bytes at")
         if not block.writable:
             # rule: memory/read-only-write
@@ -199,6 +208,8 @@ class Memory:
         known = self.strings.get(address)
         if known is not None:
             return known
+        if self.nearest(address) is None and self.structs(address, 1, None) is not None:
+            return self._string_in_struct(address)
         block = self.block_at(address, 1, "reads a C string at")
         start = address - block.address
         end = block.data.find(0, start)
@@ -211,6 +222,13 @@ class Memory:
             raise self.complain(Kind.OUT_OF_BOUNDS, address, "reads a C string without a NUL at", block)
         value = self.strings[address] = bytes(block.data[start:end])
         block.strings.add(address)
+        return value
+
+    def _string_in_struct(self, address: int) -> bytes:
+        """Return the bytes of an object's struct up to the next zero; they are read anew each time."""
+        value = b""
+        while (byte := self.read(address + len(value), 1)) != b"\0":
+            value += byte
         return value
 
     def peek_string(self, address: int) -> bytes | None:

@@ -49,6 +49,11 @@ CONSEQUENCE = {
 }
 
 
+# What a chain of calls names besides the functions of the C API.
+NAMED = frozenset(
+    "capsule_dealloc malloc free strcmp gc_collect gc_get_referents gc_is_tracked pickle_object subclass "
+    "weakref_ref sys_getsizeof types_CapsuleType".split()
+)
 # How many functions of a call chain a diagnosis names.
 SHOWN = 6
 
@@ -97,7 +102,7 @@ def _running() -> str:
     frame = sys._getframe(2)
     while True:
         name = frame.f_code.co_name
-        if name.startswith(("Py", "_Py", "capsule_", "destroy_")) or name in ("malloc", "free", "strcmp"):
+        if name.startswith(("Py", "_Py")) or name in NAMED:
             # A function of the face and the one that it calls may share a name: C has but one.
             names += [name] if names[-1:] != [name] else []
         if frame.f_back is None:

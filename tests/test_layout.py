@@ -225,3 +225,30 @@ def test_what_is_not_written_behind_the_api() -> None:
             py.poke(object, field, 0)
     with pytest.raises(NotModelled):
         py.capsule_bytes(NONE)
+
+
+def test_the_struct_is_memory() -> None:
+    """Words of a capsule can be loaded and stored at their addresses, and the API sees what was stored."""
+    py = Interpreter("cpython-3.13")
+    name = py.cstring("a")
+    op = py.PyCapsule_New(0x1230, name, NULL)
+    assert [py.memory.load_word(op + 16), py.memory.load_word(op + 24)] == [0x1230, name]
+    py.memory.store_word(op + 16, 0x99)
+    assert py.PyCapsule_GetPointer(op, name) == 0x99
+    py.write(op + 16, b"\x00")
+    assert py.PyCapsule_IsValid(op, name) == 0
+    py.memory.store_word(op, 2)
+    assert py.Py_REFCNT(op) == 2
+    with pytest.raises(NotModelled, match="writing to ob_type"):
+        py.memory.store_word(op + 8, 1)
+
+
+def test_a_name_may_lie_in_a_struct() -> None:
+    """Bytes of a capsule are compared as a name like any others, and read anew each time."""
+    py = Interpreter("cpython-3.13")
+    held = py.PyCapsule_New(0x6261, NULL, NULL)
+    named = py.PyCapsule_New(1, held + 16, NULL)
+    assert py.PyCapsule_IsValid(named, py.cstring("ab")) == 1
+    py.PyCapsule_SetPointer(held, 0x63)
+    assert py.PyCapsule_IsValid(named, py.cstring("ab")) == 0
+    assert py.PyCapsule_IsValid(named, py.cstring("c")) == 1

@@ -216,7 +216,7 @@ def _write(machine: Machine, args: Args, bind: str | None) -> Any:
 
 def _read(machine: Machine, args: Args, bind: str | None) -> Any:
     (address,) = _words(machine, args, ("ptr",))
-    return {"hex": layout.read(machine.py, address, _size(machine, args)).hex()}
+    return {"hex": machine.py.memory.read(address, _size(machine, args)).hex()}
 
 
 def _layout(machine: Machine, args: Args, bind: str | None) -> Any:

@@ -293,6 +293,7 @@ class Adapter:
         self.absent: dict[str, str] = {}
         self._opaque = ctypes.create_string_buffer(OPAQUE_STRIDE * (OPAQUE_COUNT + 1))
         self.opaque = -(-ctypes.addressof(self._opaque) // OPAQUE_STRIDE) * OPAQUE_STRIDE
+        self.basicsize = object_at(ctypes.addressof(ctypes.c_char.in_dll(self.api, "PyCapsule_Type"))).__basicsize__
         self.capsule_type = ctypes.addressof(ctypes.c_char.in_dll(self.api, "PyCapsule_Type"))
         self.incref = self.prototype("Py_IncRef", None, 1)
         self.normalize = self.prototype("PyErr_NormalizeException", None, 3)
@@ -1167,9 +1168,16 @@ class Session:
 
     def _block(self, address: int, size: int) -> int:
         start = self._buffer(address)
+        if any(op <= address <= address + size <= op + self.adapter.basicsize for op in self._capsules()):
+            return address
         if start not in self.ends or address + size > self.ends[start]:
             raise Malformed("memory outside of a block")
         return address
+
+    def _capsules(self) -> Iterator[int]:
+        """Give the addresses of the capsules with a token that are not known to be dead."""
+        kind = self.adapter.capsule_type
+        return (address for address, one in self.types.items() if one == kind and address not in self.dead)
 
     def _write(self, args: Json, bind: str | None) -> None:
         data = bytes_of(args["bytes"])
