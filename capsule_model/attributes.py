@@ -42,6 +42,14 @@ OF_OBJECTS |= {f"__{name}__": "builtin_function_or_method" for name in _METHODS}
 OF_CLASSES = {f"__{name}__": "wrapper_descriptor" for name in _SLOTS}
 OF_CLASSES |= {f"__{name}__": "method_descriptor" for name in _METHODS} | {"__doc__": "NoneType"}
 OF_CLASSES |= {f"__{name}__": "builtin_function_or_method" for name in ("new", "init_subclass", "subclasshook")}
+# What is there for certain, and of which the model says no more than that it is no capsule.
+UNKNOWN_OF_MODULES = frozenset("__name__ __dict__ __spec__ __loader__ __package__".split())
+UNKNOWN_OF_INSTANCES = frozenset("__dict__ __module__ __weakref__".split())
+UNKNOWN_OF_CLASSES = frozenset(
+    "__name__ __qualname__ __module__ __dict__ __bases__ __mro__ __base__ __flags__ __basicsize__ __itemsize__ "
+    "__dictoffset__ __weakrefoffset__ __call__ __subclasses__ mro __weakref__ __text_signature__ __prepare__ "
+    "__instancecheck__ __subclasscheck__".split()
+)
 # What the type of capsules tells of itself; its size is the profile's.
 OF_CAPSULE_TYPE: dict[str, tuple[str, object]] = {
     "__name__": ("str", "PyCapsule"),
@@ -172,9 +180,13 @@ def _inherited(py: Process, struct: PyObject, name: str) -> str | None:
     if name == "__getstate__" and "object-getstate" in py.behaviours:
         return "method_descriptor" if struct.ob_type == PyType_Type else "builtin_function_or_method"
     if struct.ob_type == PyType_Type:
-        return OF_CLASSES.get(name)
+        certain = name in UNKNOWN_OF_CLASSES and struct.address != PyCapsule_Type
+        return "unknown" if certain else OF_CLASSES.get(name)
     if struct.ob_type == PyModule_Type or struct.ob_type not in TYPES:
-        return "NoneType" if name == "__doc__" else OF_OBJECTS.get(name)
+        certain = name in (UNKNOWN_OF_MODULES if struct.ob_type == PyModule_Type else UNKNOWN_OF_INSTANCES)
+        return "unknown" if certain else "NoneType" if name == "__doc__" else OF_OBJECTS.get(name)
+    if struct.ob_type == TYPE_NAMED["unknown"]:
+        raise NotModelled(f"the attribute {name} of something that it knows nothing of")
     return None
 
 

@@ -40,7 +40,7 @@ PyCapsule_Type = 0x2080
 PyModule_Type = 0x2100
 _OTHERS = (
     "int str NoneType bytes list dict tuple function object bool method-wrapper builtin_function_or_method "
-    "wrapper_descriptor method_descriptor"
+    "wrapper_descriptor method_descriptor unknown"
 ).split()
 TYPES = {PyType_Type: "type", PyCapsule_Type: "PyCapsule", PyModule_Type: "module"} | {
     0x3000 + 0x80 * index: name for index, name in enumerate(_OTHERS)

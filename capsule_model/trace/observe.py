@@ -10,6 +10,7 @@ from capsule_model.layout import capsule_words
 from capsule_model.memory import NULL
 from capsule_model.objects import NONE, PyObject, type_name
 from capsule_model.profiles import FREE_THREADED_HEADER
+from capsule_model.undefined import NotModelled
 
 __all__ = ["Tokens", "error_seen", "object_seen", "string_seen", "words_seen"]
 
@@ -83,6 +84,8 @@ def object_seen(py: Interpreter, tokens: Tokens, address: int, *, valued: bool =
         return {"ref": tokens.of_address[address]}
     struct = py.objects[address]
     kind = type_name(py.objects, address)
+    if kind == "unknown":
+        raise NotModelled("what that attribute is")
     seen: dict[str, Any] = {"object": "None" if kind == "NoneType" else kind}
     if valued and isinstance(struct, PyObject) and struct.value is not None:
         seen["text"] = tokens.in_text(str(struct.value))
