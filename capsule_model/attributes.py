@@ -47,7 +47,7 @@ UNKNOWN_OF_MODULES = frozenset("__name__ __dict__ __spec__ __loader__ __package_
 UNKNOWN_OF_INSTANCES = frozenset("__dict__ __module__ __weakref__".split())
 UNKNOWN_OF_CLASSES = frozenset(
     "__name__ __qualname__ __module__ __dict__ __bases__ __mro__ __base__ __flags__ __basicsize__ __itemsize__ "
-    "__dictoffset__ __weakrefoffset__ __call__ __subclasses__ mro __weakref__ __text_signature__ __prepare__ "
+    "__dictoffset__ __weakrefoffset__ __call__ __subclasses__ mro __text_signature__ __prepare__ "
     "__instancecheck__ __subclasscheck__".split()
 )
 # What the type of capsules tells of itself; its size is the profile's.
@@ -69,7 +69,7 @@ NOT_MODELLED = frozenset(
     (
         "__name__ __qualname__ __module__ __dict__ __bases__ __mro__ __base__ __flags__ __builtins__ __weakref__ "
         "__call__ __subclasses__ __text_signature__ mro __annotations__ __annotate__ __type_params__ __or__ "
-        "__ror__ __prepare__ __instancecheck__ __subclasscheck__ __abstractmethods__ __getstate__ "
+        "__ror__ __prepare__ __instancecheck__ __subclasscheck__ __abstractmethods__ "
         "__static_attributes__ __firstlineno__ __annotations_cache__ __basicsize__ __itemsize__ __dictoffset__ "
         "__weakrefoffset__"
     ).split()
@@ -180,8 +180,7 @@ def _inherited(py: Process, struct: PyObject, name: str) -> str | None:
     if name == "__getstate__" and "object-getstate" in py.behaviours:
         return "method_descriptor" if struct.ob_type == PyType_Type else "builtin_function_or_method"
     if struct.ob_type == PyType_Type:
-        certain = name in UNKNOWN_OF_CLASSES and struct.address != PyCapsule_Type
-        return "unknown" if certain else OF_CLASSES.get(name)
+        return "unknown" if name in UNKNOWN_OF_CLASSES else OF_CLASSES.get(name)
     if struct.ob_type == PyModule_Type or struct.ob_type not in TYPES:
         certain = name in (UNKNOWN_OF_MODULES if struct.ob_type == PyModule_Type else UNKNOWN_OF_INSTANCES)
         return "unknown" if certain else "NoneType" if name == "__doc__" else OF_OBJECTS.get(name)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any
 
-from capsule_model import capsule, collector, errors, imports, runtime
+from capsule_model import attributes, capsule, collector, errors, imports, runtime
 from capsule_model.conform.runner import expected_differences
 from capsule_model.locate import specs
 from capsule_model.profiles import PROFILES, Profile
@@ -28,7 +28,7 @@ from capsule_model.trace.files import load
 
 Vector = Mapping[str, Any]
 
-MODULES: tuple[ModuleType, ...] = (capsule, imports, runtime, errors, collector)
+MODULES: tuple[ModuleType, ...] = (capsule, imports, attributes, runtime, errors, collector)
 """The capsule, import and deallocation code, with what it raises and what the collector does to it."""
 
 TRIED_FIRST = ("cpython-3.11", "cpython-3.13", "cpython-3.9", "cpython-3.13-debug", "cpython-3.11-debug")
