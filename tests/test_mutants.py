@@ -12,7 +12,7 @@ import mutants as module
 import pytest
 from mutants import Mutant, applied, killer, mutants, survivors
 
-from capsule_model import capsule, collector, errors, imports, runtime
+from capsule_model import attributes, capsule, collector, errors, imports, runtime
 from capsule_model.locate import specs
 from capsule_model.profiles import PROFILES
 from capsule_model.trace.files import load
@@ -53,7 +53,7 @@ def test_no_check_can_be_taken_away() -> None:
 
 def test_what_is_mutated() -> None:
     """The capsule, import and deallocation code, with errors and the collector."""
-    assert set(module.MODULES) == {capsule, imports, runtime, errors, collector}
+    assert set(module.MODULES) == {capsule, imports, attributes, runtime, errors, collector}
 
 
 def test_every_kind_of_check_is_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
