@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from capsule_model.errors import PyErr_WriteUnraisable
 from capsule_model.memory import NULL
+from capsule_model.objects import Capsule
 from capsule_model.runtime import Py_DECREF, Py_INCREF
+from capsule_model.undefined import NotModelled
 
 if TYPE_CHECKING:
     from capsule_model.process import Process
@@ -23,6 +25,8 @@ def gc_is_tracked(py: Process, obj: int) -> int:
 
 def gc_get_referents(py: Process, obj: int) -> list[int]:
     """Return what the object's traverse function visits, tracked or not."""
+    if not isinstance(py.objects[obj], Capsule):
+        raise NotModelled("the referents of an object that is no capsule")
     found: list[int] = []
 
     def visit(address: int) -> int:

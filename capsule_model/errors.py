@@ -1,4 +1,4 @@
-"""The error indicator: the one exception that a C call leaves for its caller.
+"""The error indicator: the one exception that a C call leaves for its caller, and the hook where there is none.
 
 Nothing here saves or chains: a call that fails replaces what was pending, a call that succeeds leaves it.
 """

@@ -1,4 +1,4 @@
-"""Reference counts, deallocation, and the hook for errors that nobody can receive."""
+"""Reference counts and deallocation."""
 
 from __future__ import annotations
 

@@ -156,10 +156,7 @@ def _pickle(*names: str) -> Operation:
 
 
 def _referents(machine: Machine, args: Args, bind: str | None) -> Any:
-    (op,) = _words(machine, args, ("obj",))
-    if not isinstance(machine.py.objects[op], Capsule):
-        raise NotModelled("the referents of an object that is no capsule")
-    found = collector.gc_get_referents(machine.py, op)
+    found = collector.gc_get_referents(machine.py, *_words(machine, args, ("obj",)))
     return {"tokens": sorted(seen["ref"] for seen in map(machine.tokens.seen, found) if seen is not None)}
 
 
