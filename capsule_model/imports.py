@@ -19,7 +19,7 @@ from capsule_model.errors import (
     new_exception,
 )
 from capsule_model.memory import NULL
-from capsule_model.objects import NONE, PyModule_Type, PyObject
+from capsule_model.objects import IMMORTAL, NONE, PyModule_Type, PyObject
 from capsule_model.runtime import Py_DECREF, Py_DecRef, Py_INCREF
 from capsule_model.undefined import NotModelled
 
@@ -193,7 +193,11 @@ def _is_package(py: Process, parent: str, name: str) -> bool:
 def _load(py: Process, name: str, parent: str) -> bool:
     """Make the module, run its body, and leave it in ``sys.modules`` if the body ended well."""
     found = py.finder[name]
-    module = py.objects.place(PyObject(2, PyModule_Type, py.memory.tick(), name=name))
+    references = 2
+    if "modules-wait-for-collector" in py.behaviours:
+        # rule: PyImport_ImportModule/module-waits-for-collector
+        references += IMMORTAL
+    module = py.objects.place(PyObject(references, PyModule_Type, py.memory.tick(), name=name))
     py.sys_modules[name] = module
     found.initializing = True
     failed = found.body(module) != 0

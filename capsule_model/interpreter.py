@@ -32,6 +32,21 @@ class Interpreter(Process):
         """Write bytes to memory: to a block, or to a capsule's struct behind the API's back."""
         self.memory.write(address, value)
 
+    def end_thread(self, name: str) -> None:
+        """End a thread: its exception goes, and it merges the counts that wait for it, which may run destructors.
+
+        Afterwards whoever gives back a reference to what it owned merges the count. Raises ``ValueError`` for the
+        first thread, for the running one, and for one that does not exist. Source: Python/pystate.c:1748 (3.13.5).
+        """
+        here = self.thread
+        if name in ("", here) or name not in self.queues:
+            raise ValueError(f"thread {name!r} cannot be ended: expected one that was started and is not running")
+        self.switch_thread(name)
+        self.PyErr_Clear()
+        self.handle_pending()
+        self.switch_thread(here)
+        del self.errors[name], self.queues[name]
+
     PyCapsule_New = capsule.PyCapsule_New
     PyCapsule_CheckExact = capsule.PyCapsule_CheckExact
     PyCapsule_IsValid = capsule.PyCapsule_IsValid
@@ -52,6 +67,7 @@ class Interpreter(Process):
     Py_IncRef = runtime.Py_IncRef
     Py_DecRef = runtime.Py_DecRef
     Py_REFCNT = runtime.Py_REFCNT
+    handle_pending = runtime.handle_pending
 
     PyErr_SetString = errors.PyErr_SetString
     PyErr_Clear = errors.PyErr_Clear

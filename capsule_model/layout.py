@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from capsule_model.memory import NULL
-from capsule_model.objects import SHIFT, Capsule
+from capsule_model.objects import SHIFT, Capsule, Parts
 from capsule_model.undefined import Kind, NotModelled, diagnose
 
 if TYPE_CHECKING:
@@ -15,15 +15,17 @@ __all__ = ["POKED", "capsule_bytes", "capsule_words", "poke", "struct_access"]
 
 # The fields that a program can reach behind the API's back without wrecking the header.
 POKED = ("pointer", "name", "context", "destructor")
-# What stands in the header words that the model does not follow: the thread that made the object.
+# What stands for the thread that owns the object; the model does not follow ids.
 THREAD_ID = 0x7F00_0000_1000
+# The low bits of ob_ref_shared: the owner was asked to merge, or the parts are one. Include/object.h:201 (3.13.5)
+QUEUED, MERGED = 2, 3
 
 
 def capsule_words(py: Process, op: int) -> dict[str, int]:
     """Return the words of a capsule's struct by field name, in the order of their offsets.
 
-    The reference count of a free-threaded build stands in the upper half of ``ob_flags``; the word for the
-    shared count is 0 as long as one thread alone has touched the object.
+    In a free-threaded build the owner's part of the reference count stands in the upper half of ``ob_flags``, that of
+    all other threads in ``ob_ref_shared``, above two bits that say whether the parts were merged.
     """
     capsule = py.objects[op]
     if not isinstance(capsule, Capsule):
@@ -32,21 +34,29 @@ def capsule_words(py: Process, op: int) -> dict[str, int]:
     words = {name: getattr(capsule, name, NULL) for name in py.profile.fields}
     if "free-threaded-header" in py.behaviours:
         # rule: layout/free-threaded-header
-        words["ob_tid"] = THREAD_ID
-        words["ob_flags"] = _free_threaded_flags(py, capsule)
+        words |= _free_threaded_header(py, op, capsule)
     return words
 
 
-def _free_threaded_flags(py: Process, capsule: Capsule) -> int:
-    """Return the word with flags, mutex and GC bits (one byte each at offsets 2, 3) and the owner's count."""
+def _free_threaded_header(py: Process, op: int, capsule: Capsule) -> dict[str, int]:
+    """Return the owner, the word with flags, mutex and GC bits (a byte each at offsets 2, 3) and both counts."""
+    # A count in one part is all the owner's.
+    parts = py.objects.parts.get(op) or Parts(py.thread, capsule.ob_refcnt)
     order = py.profile.order
-    tracked = int(capsule.is_tracked)
-    raw = bytes([0, 0, 0, tracked]) + capsule.ob_refcnt.to_bytes(4, order)
-    return int.from_bytes(raw, order)
+    merged = parts.owner is None
+    state = MERGED if merged else QUEUED * parts.queued
+    raw = bytes([0, 0, 0, int(capsule.is_tracked)]) + (parts.local & 0xFFFF_FFFF).to_bytes(4, order)
+    shared = (capsule.ob_refcnt - parts.local << 2 | state) & (1 << 8 * py.profile.word) - 1
+    return {
+        "ob_tid": NULL if merged else THREAD_ID,
+        "ob_flags": int.from_bytes(raw, order),
+        "ob_ref_shared": shared,
+    }
 
 
 def capsule_bytes(py: Process, op: int) -> bytes:
     """Return the struct as the profile's machine stores it, ``basicsize`` bytes."""
+    # rule: layout/word-size-and-byte-order
     word, order = py.profile.word, py.profile.order
     values = capsule_words(py, op).values()
     return b"".join(value.to_bytes(word, order) for value in values)

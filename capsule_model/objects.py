@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = [
+    "IMMORTAL",
     "NONE",
     "NOTHING",
     "SHIFT",
@@ -23,6 +24,8 @@ __all__ = [
     "TYPE_NAMED",
     "Capsule",
     "Objects",
+    "OwnedObjects",
+    "Parts",
     "PyCapsule_Type",
     "PyModule_Type",
     "PyObject",
@@ -114,7 +117,8 @@ class Objects:
 
     ``table`` holds the struct of each object at its number: a ``Capsule`` where ``ob_type`` says so, else a
     ``PyObject``. ``deaths`` keeps, for each object that was freed, its address, its birth and its death, one
-    after the other. ``size`` is that of a capsule's struct, in bytes.
+    after the other. ``parts`` maps addresses to the parts of the counts, where these have two. ``size`` is that of
+    a capsule's struct, in bytes.
     """
 
     def __init__(self, memory: Memory, size: int) -> None:
@@ -122,6 +126,7 @@ class Objects:
         self.size = size
         self.table: list[Any] = [NOTHING] * FIRST
         self.deaths: list[int] = []
+        self.parts: dict[int, Parts] = {}
 
     def place(self, struct: Capsule | PyObject) -> int:
         """Give a struct an address of its own and return it."""
@@ -200,6 +205,37 @@ class Objects:
             return self.memory.complain(Kind.USE_AFTER_FREE, address, "uses as an object what lies at", block)
         # rule: object/not-an-object
         return self.memory.complain(Kind.NOT_AN_OBJECT, address, "uses as an object what lies at", block)
+
+
+@dataclass(slots=True)
+class Parts:
+    """The two parts of a reference count: which thread owns the object, and how many references it counted itself.
+
+    The struct's ``ob_refcnt`` is the sum, so that the rest of it is what other threads counted. ``owner`` is None
+    once the parts were merged. While the object is ``queued``, its owner's queue holds one of the references.
+    """
+
+    owner: str | None
+    local: int
+    queued: bool = False
+
+
+class OwnedObjects(Objects):
+    """The objects of a process in which every object that can die is owned by the thread that made it.
+
+    ``running`` returns the name of the thread that runs.
+    """
+
+    def __init__(self, memory: Memory, size: int, running: Callable[[], str]) -> None:
+        super().__init__(memory, size)
+        self.running = running
+
+    def place(self, struct: Capsule | PyObject) -> int:
+        """Give a struct an address of its own and return it; the running thread owns the references that it has."""
+        address = super().place(struct)
+        if struct.ob_refcnt < IMMORTAL:
+            self.parts[address] = Parts(self.running(), struct.ob_refcnt)
+        return address
 
 
 def type_name(objects: Objects, address: int) -> str:

@@ -16,6 +16,7 @@ from capsule_model.objects import (
     TYPE_NAMED,
     TYPES,
     Objects,
+    OwnedObjects,
     PyCapsule_Type,
     PyObject,
     PyType_Type,
@@ -66,7 +67,8 @@ class Process:
     """One process that runs one interpreter.
 
     ``error`` is the error indicator of the running thread, None where nothing is pending; ``errors`` holds those
-    of the threads that wait. ``sys_modules`` maps names to objects (owned), ``finder`` says which modules can
+    of the threads that wait. ``queues`` holds, for each thread that has run and has not ended, the objects whose
+    counts it has to merge. ``sys_modules`` maps names to objects (owned), ``finder`` says which modules can
     be imported, ``unraisable`` is the hook that ``PyErr_WriteUnraisable`` calls with the exception and the object;
     at first it puts them into ``unraised``.
     """
@@ -77,11 +79,17 @@ class Process:
         self.memory = Memory(profile.word, profile.order)
         self.strings = self.memory.strings
         self.objects = Objects(self.memory, profile.basicsize)
+        # Where Py_INCREF and Py_DECREF look first; they find nothing where counts have two parts, and go another way.
+        self.counted = self.objects.table
+        if "biased-reference-counts" in self.behaviours:
+            self.objects = OwnedObjects(self.memory, profile.basicsize, lambda: self.thread)
+            self.counted = []
         self.structs = self.objects.table
         self.functions = Functions(self.memory)
         self.error: PyErr | None = None
         self.errors: dict[str, PyErr | None] = {}
         self.thread = ""
+        self.queues: dict[str, list[int]] = {"": []}
         self.deallocating: list[int] = []
         self.tracked: dict[int, None] = {}
         self.sys_modules: dict[str, int] = {}
@@ -116,12 +124,28 @@ class Process:
         self.memory.free(address)
 
     def switch_thread(self, name: str) -> None:
-        """Make another thread the running one: each has an error indicator of its own."""
+        """Make another thread the running one: each has an error indicator of its own.
+
+        A name that is new starts a thread. The thread goes on in C code: ``handle_pending`` is what it does when
+        it comes back to Python code.
+        """
         if name != self.thread:
             # rule: error-indicator/one-per-thread
             self.errors[self.thread] = self.error
             self.error = self.errors.pop(name, None)
             self.thread = name
+            self.queues.setdefault(name, [])
+
+    def waiting_queue(self, thread: str | None) -> list[int] | None:
+        """Return the objects whose counts a thread has to merge, None where nobody waits for the thread."""
+        if "last-reference-waits-for-owner" in self.behaviours:
+            # A thread that has ended has no queue.
+            return self.queues.get(str(thread))
+        return None
+
+    def has_immortal_modules(self) -> bool:
+        """Tell whether modules can never be destroyed, as far as this process knows its own history."""
+        return "threads-make-modules-immortal" in self.behaviours and self.queues.keys() > {""}
 
     def leaks(self) -> list[UndefinedBehavior]:
         """Return a diagnosis for each capsule and each ``malloc`` block that is still alive, to ask at exit."""

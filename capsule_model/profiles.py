@@ -147,10 +147,53 @@ BEHAVIOURS: dict[str, Behaviour] = {
             lambda build: build.debug,
         ),
         Behaviour(
+            "four-byte-words",
+            "A pointer, and with it every word of a struct, is 4 bytes wide, not 8.",
+            "SIZEOF_VOID_P in pyconfig.h; observed: 3.13.5 on i386, and on WebAssembly",
+            lambda build: build.word == 4,
+        ),
+        Behaviour(
+            "big-endian",
+            "The first byte of a word in memory is its highest.",
+            "WORDS_BIGENDIAN in pyconfig.h; observed: 3.13.5 on s390x",
+            lambda build: build.order == "big",
+        ),
+        Behaviour(
             "free-threaded-header",
             "The object header has a thread id, flags, and a reference count in two parts.",
             "Include/object.h, struct _object under Py_GIL_DISABLED (3.13.5)",
             lambda build: build.free_threaded,
+        ),
+        Behaviour(
+            "biased-reference-counts",
+            "The thread that made an object owns it and counts its own references apart from those of other threads.",
+            "Objects/object.c:366, _Py_DecRefSharedIsDead (3.13.5)",
+            lambda build: build.free_threaded,
+        ),
+        Behaviour(
+            "last-reference-waits-for-owner",
+            "A last reference that a thread gives back to an object of another one waits until that one runs.",
+            "Python/brc.c:54, _Py_brc_queue_object (3.13.5); an idle owner is not waited for from "
+            "Include/internal/pycore_pystate.h:155 (3.14.10) on",
+            lambda build: build.free_threaded and build.version == (3, 13),
+        ),
+        Behaviour(
+            "collector-holds-garbage",
+            "A collection holds everything unreachable until it has cleared it, and clears it in no order to rely on.",
+            "Python/gc_free_threading.c:561, 819 (3.13.5)",
+            lambda build: build.free_threaded,
+        ),
+        Behaviour(
+            "modules-wait-for-collector",
+            "A module that nothing refers to any more stays until the next collection.",
+            "Objects/moduleobject.c:101, track_module (3.13.5)",
+            lambda build: build.free_threaded,
+        ),
+        Behaviour(
+            "threads-make-modules-immortal",
+            "From the start of a second thread on, no module is ever destroyed.",
+            "Python/pystate.c:1594 (3.13.5); Include/internal/pycore_gc.h (3.14.10) has nothing like it",
+            lambda build: build.free_threaded and build.version == (3, 13),
         ),
     )
 }
@@ -184,10 +227,12 @@ class Profile:
 
     def flipped(self, behaviour: str) -> Profile:
         """Return a profile that differs in one behaviour alone."""
-        return _profile(f"{self.name} with {behaviour} flipped", self.behaviours ^ {behaviour}, self.word, self.order)
+        return _profile(f"{self.name} with {behaviour} flipped", self.behaviours ^ {behaviour})
 
 
-def _profile(name: str, behaviours: frozenset[str], word: int, order: Literal["little", "big"]) -> Profile:
+def _profile(name: str, behaviours: frozenset[str]) -> Profile:
+    word = 4 if "four-byte-words" in behaviours else 8
+    order: Literal["little", "big"] = "big" if "big-endian" in behaviours else "little"
     free_threaded = "free-threaded-header" in behaviours
     collected = "gc-capsule" in behaviours
     header = FREE_THREADED_HEADER if free_threaded else REFCNT_HEADER
@@ -197,7 +242,7 @@ def _profile(name: str, behaviours: frozenset[str], word: int, order: Literal["l
 
 def _declared(build: Build) -> Profile:
     behaviours = frozenset(name for name, behaviour in BEHAVIOURS.items() if behaviour.holds(build))
-    return _profile(build.name, behaviours, build.word, build.order)
+    return _profile(build.name, behaviours)
 
 
 def _builds() -> list[Build]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from capsule_model.memory import NULL
-from capsule_model.objects import NOTHING, SHIFT, Capsule, PyCapsule_Type, PyObject
-from capsule_model.undefined import Abort, Kind, diagnose
+from capsule_model.objects import NOTHING, SHIFT, Capsule, Parts, PyCapsule_Type, PyObject
+from capsule_model.undefined import Abort, Kind, UndefinedBehavior, diagnose
 
 if TYPE_CHECKING:
     from capsule_model.errors import PyErr
@@ -19,6 +19,9 @@ __all__ = [
     "Py_IncRef",
     "Py_REFCNT",
     "capsule_dealloc",
+    "handle_pending",
+    "hold",
+    "merge_all_queues",
 ]
 
 
@@ -26,35 +29,53 @@ def Py_INCREF(py: Process, op: int) -> None:
     """Take a reference."""
     # As py.objects[…] does, spelled out: every call of the API passes here.
     try:
-        struct = py.structs[op >> SHIFT]
+        struct = py.counted[op >> SHIFT]
     except IndexError:
-        raise py.objects.complain(op) from None
-    if struct.address != op:
-        raise py.objects.complain(op)
-    # rule: Py_INCREF/adds-one
-    struct.ob_refcnt += 1
+        pass
+    else:
+        if struct.address != op:
+            raise py.objects.complain(op)
+        # rule: Py_INCREF/adds-one
+        struct.ob_refcnt += 1
+        return
+    _incref_biased(py, op)
 
 
 def Py_DECREF(py: Process, op: int) -> None:
-    """Give a reference back; the object is deallocated when that was the last one."""
+    """Give a reference back; the object is deallocated when that was the last one.
+
+    Where counts have two parts, the last one may have to wait for the thread that owns the object.
+    """
     # As py.objects[…] does, spelled out: every call of the API passes here.
     try:
-        struct = py.structs[op >> SHIFT]
+        struct = py.counted[op >> SHIFT]
     except IndexError:
-        raise py.objects.complain(op) from None
-    if struct.address != op:
-        raise py.objects.complain(op)
-    count = struct.ob_refcnt = struct.ob_refcnt - 1
-    if count == 0:
-        # rule: Py_DECREF/last-reference-deallocates
-        _Py_Dealloc(py, op, struct)
-    elif count < 0:
-        if "refcount-checked" in py.behaviours:
-            # rule: Py_DECREF/negative-aborts
-            raise Abort("object has negative ref count")
-        # rule: Py_DECREF/negative
-        fact = f"{py.memory.now()} gives back a reference to {op:#x} that nobody owned"
-        raise diagnose(Kind.NEGATIVE_REFCOUNT, fact, py.objects.birth(op), op)
+        pass
+    else:
+        if struct.address != op:
+            raise py.objects.complain(op)
+        count = struct.ob_refcnt = struct.ob_refcnt - 1
+        if count == 0:
+            # rule: Py_DECREF/last-reference-deallocates
+            _Py_Dealloc(py, op, struct)
+        elif count < 0:
+            _negative(py, op)
+        return
+    _decref_biased(py, op)
+
+
+def _negative(py: Process, op: int) -> NoReturn:
+    """Diagnose a reference that was given back although nobody owned it."""
+    if "refcount-checked" in py.behaviours:
+        # rule: Py_DECREF/negative-aborts
+        raise Abort("object has negative ref count")
+    # rule: Py_DECREF/negative
+    raise _not_owned(py, op)
+
+
+def _not_owned(py: Process, op: int) -> UndefinedBehavior:
+    fact = f"{py.memory.now()} gives back a reference to {op:#x} that nobody owned"
+    return diagnose(Kind.NEGATIVE_REFCOUNT, fact, py.objects.birth(op), op)
 
 
 def Py_IncRef(py: Process, o: int) -> None:
@@ -156,3 +177,132 @@ def object_dealloc(py: Process, op: int, struct: PyObject) -> None:
     PyObject_Free(py, op, struct)
     for value in struct.attrs.values():
         Py_DECREF(py, value)
+
+
+def _incref_biased(py: Process, op: int) -> None:
+    """Take a reference to an object whose count has two parts. Source: Include/object.h:816 (3.13.5)."""
+    struct = py.objects[op]
+    # rule: Py_INCREF/adds-one
+    # rule: biased-count/two-parts
+    struct.ob_refcnt += 1
+    parts = py.objects.parts.get(op)
+    if parts is not None and parts.owner == py.thread:
+        parts.local += 1
+
+
+def _decref_biased(py: Process, op: int) -> None:
+    """Give a reference back to an object whose count has two parts. Source: Include/object.h:879 (3.13.5)."""
+    struct = py.objects[op]
+    parts = py.objects.parts.get(op)
+    if parts is None:
+        struct.ob_refcnt -= 1
+    elif parts.owner == py.thread:
+        _decref_own(py, op, struct, parts)
+    elif parts.owner is not None and not parts.queued and struct.ob_refcnt == parts.local:
+        _Py_brc_queue_object(py, op, struct, parts)
+    else:
+        _decref_shared(py, op, struct, parts)
+
+
+def _decref_own(py: Process, op: int, struct: Any, parts: Parts) -> None:
+    """Give back a reference in the thread that owns the object. Source: Objects/object.c:427 (3.13.5)."""
+    parts.local -= 1
+    struct.ob_refcnt -= 1
+    if parts.local < 0:
+        _negative(py, op)
+    elif struct.ob_refcnt == 0:
+        _end(py, op, struct)
+    elif parts.local == 0:
+        # rule: biased-count/owner-lets-go
+        parts.owner = None
+
+
+def _decref_shared(py: Process, op: int, struct: Any, parts: Parts) -> None:
+    """Give back a reference that is not counted as the owner's. Source: Objects/object.c:366 (3.13.5)."""
+    struct.ob_refcnt -= 1
+    if parts.owner is not None:
+        if struct.ob_refcnt < parts.queued:
+            # rule: biased-count/negative-unnoticed
+            raise _not_owned(py, op)
+    elif struct.ob_refcnt == 0:
+        # rule: biased-count/merged-has-no-owner
+        _end(py, op, struct)
+    elif struct.ob_refcnt < 0:
+        _negative(py, op)
+
+
+def _Py_brc_queue_object(py: Process, op: int, struct: Any, parts: Parts) -> None:
+    """Pass a reference on to the owner, who counted it, for another thread that gives it back.
+
+    Without an owner to wait for, the two parts are made one at once. Source: Python/brc.c:54 (3.13.5).
+    """
+    queue = py.waiting_queue(parts.owner)
+    if queue is None:
+        # rule: biased-count/idle-owner
+        _merge(py, op, struct)
+    else:
+        # rule: biased-count/waits-for-owner
+        parts.queued = True
+        queue.append(op)
+
+
+def _merge(py: Process, op: int, struct: Any) -> None:
+    """Make one count of the two parts, less the reference that was given back; it may have been the last."""
+    _Py_ExplicitMergeRefcount(py, op, struct, -1)
+    if struct.ob_refcnt == 0:
+        _end(py, op, struct)
+
+
+def _Py_ExplicitMergeRefcount(py: Process, op: int, struct: Any, extra: int) -> None:
+    """Make one count of the two parts, and add some; nobody owns the object from then on."""
+    struct.ob_refcnt += extra
+    py.objects.parts[op] = Parts(None, 0)
+
+
+def _end(py: Process, op: int, struct: Any) -> None:
+    # rule: Py_DECREF/last-reference-deallocates
+    _Py_Dealloc(py, op, struct)
+    py.objects.parts.pop(op, None)
+
+
+def handle_pending(py: Process) -> None:
+    """Do what the running thread does between two steps of Python code: merge the counts that wait for it.
+
+    No exception is pending there: one that the thread has was put aside, and comes back.
+    Source: Python/ceval_gil.c:1287, Python/brc.c:117 (3.13.5).
+    """
+    queue = py.queues[py.thread]
+    aside, py.error = py.error, None
+    while queue:
+        # rule: biased-count/owner-merges
+        op = queue.pop()
+        _merge(py, op, py.objects[op])
+        if py.error is not None:
+            # rule: biased-count/error-in-merge
+            fact = f"{py.memory.now()} goes on in Python code with {py.error!r} pending, which a destructor left"
+            raise diagnose(Kind.PENDING_EXCEPTION, fact, [], op)
+    py.error = aside
+
+
+def merge_all_queues(py: Process) -> list[int]:
+    """Merge the counts that wait for any thread, for a collection; return what it then gives the last reference of.
+
+    These are the objects that nobody refers to any more, in their order; a tracked one is garbage like any other.
+    Source: Python/gc_free_threading.c:312 (3.13.5).
+    """
+    last: list[int] = []
+    for queue in py.queues.values():
+        for op in queue:
+            struct = py.objects[op]
+            # rule: gc/merges-counts
+            _Py_ExplicitMergeRefcount(py, op, struct, -1)
+            if struct.ob_refcnt == 0 and not struct.is_tracked:
+                struct.ob_refcnt = 1
+                last.append(op)
+        queue.clear()
+    return last
+
+
+def hold(py: Process, op: int) -> None:
+    """Take a reference for a collection, to an object that nobody owns from then on."""
+    _Py_ExplicitMergeRefcount(py, op, py.objects[op], 1)

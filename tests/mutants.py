@@ -31,7 +31,14 @@ Vector = Mapping[str, Any]
 MODULES: tuple[ModuleType, ...] = (capsule, imports, attributes, runtime, errors, collector)
 """The capsule, import and deallocation code, with what it raises and what the collector does to it."""
 
-TRIED_FIRST = ("cpython-3.11", "cpython-3.13", "cpython-3.9", "cpython-3.13-debug", "cpython-3.11-debug")
+TRIED_FIRST = (
+    "cpython-3.11",
+    "cpython-3.13",
+    "cpython-3.13-free-threaded",
+    "cpython-3.9",
+    "cpython-3.13-debug",
+    "cpython-3.11-debug",
+)
 """Profiles that between them have every behaviour the code asks for."""
 
 

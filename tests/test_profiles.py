@@ -49,10 +49,11 @@ def test_a_profile_is_found_by_its_name() -> None:
 
 
 def test_the_machine_is_part_of_the_profile() -> None:
-    """Word size and byte order change the layout and no behaviour."""
+    """Word size and byte order change the layout, and are one behaviour each."""
     plain, small, big = (PROFILES[f"cpython-3.13{build}"] for build in ("", "-32", "-be"))
     assert (plain.word, plain.order, small.word, big.order) == (8, "little", 4, "big")
-    assert differences(plain, small) == differences(plain, big) == []
+    assert [behaviour.name for behaviour in differences(plain, small)] == ["four-byte-words"]
+    assert [behaviour.name for behaviour in differences(plain, big)] == ["big-endian"]
     assert (plain.gc_header, small.gc_header, PROFILES["cpython-3.12"].gc_header) == (16, 8, 0)
 
 
@@ -72,7 +73,23 @@ def test_a_behaviour_makes_a_difference(name: str) -> None:
     [
         ("cpython-3.9", "cpython-3.9", []),
         ("cpython-3.14", "cpython-3.15", []),
-        ("cpython-3.13", "cpython-3.13-free-threaded", ["free-threaded-header"]),
+        (
+            "cpython-3.13",
+            "cpython-3.13-free-threaded",
+            [
+                "free-threaded-header",
+                "biased-reference-counts",
+                "last-reference-waits-for-owner",
+                "collector-holds-garbage",
+                "modules-wait-for-collector",
+                "threads-make-modules-immortal",
+            ],
+        ),
+        (
+            "cpython-3.13-free-threaded",
+            "cpython-3.14-free-threaded",
+            ["last-reference-waits-for-owner", "threads-make-modules-immortal"],
+        ),
         ("cpython-3.13", "cpython-3.13-debug", ["dealloc-checks-error", "refcount-checked"]),
         ("cpython-3.11-debug", "cpython-3.11", ["dealloc-checks-error-type", "refcount-checked"]),
     ],
@@ -91,7 +108,8 @@ def test_flipped(base: str, name: str) -> None:
     profile = PROFILES[base]
     flipped = profile.flipped(name)
     assert flipped.behaviours ^ profile.behaviours == {name}
-    assert (flipped.word, flipped.order) == (profile.word, profile.order)
+    assert (flipped.word == profile.word) == (name != "four-byte-words")
+    assert (flipped.order == profile.order) == (name != "big-endian")
     assert name in flipped.name
     again = flipped.flipped(name)
     assert (again.behaviours, again.fields, again.gc_header) == (profile.behaviours, profile.fields, profile.gc_header)
@@ -135,7 +153,7 @@ def test_the_model_asks_for_what_is_declared() -> None:
     }
     assert used - BEHAVIOURS.keys() == set()
     assert BEHAVIOURS.keys() - used - in_profiles == set()
-    assert in_profiles == {"free-threaded-header", "gc-capsule"}
+    assert in_profiles == {"free-threaded-header", "gc-capsule", "four-byte-words", "big-endian"}
 
 
 def test_the_model_never_asks_for_a_version() -> None:

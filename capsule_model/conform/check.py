@@ -139,7 +139,7 @@ def _shows(behaviour: str, vectors: Sequence[Vector], plain: dict[tuple[str, int
 
 
 def _representative() -> dict[str, Profile]:
-    """Return a profile of each set of behaviours: word size and byte order are no behaviours."""
+    """Return a profile of each set of behaviours on machines alike in word size and byte order."""
     first = next(iter(PROFILES.values()))
     alike = {p.behaviours: p for p in PROFILES.values() if (p.word, p.order) == (first.word, first.order)}
     return {profile.name: profile for profile in alike.values()}

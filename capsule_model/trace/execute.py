@@ -23,6 +23,7 @@ from capsule_model.objects import (
     PyType_Type,
 )
 from capsule_model.profiles import Profile
+from capsule_model.runtime import handle_pending
 from capsule_model.trace.observe import Tokens, error_seen, object_seen
 from capsule_model.trace.operations import NOTHING, OPERATIONS, BadVector
 from capsule_model.trace.world import install
@@ -74,22 +75,23 @@ def _run(
     sink: rule_marks.Sink | None = None,
 ) -> None:
     machine = Machine(vector, profile, sink)
-    for index, step in enumerate(vector["steps"]):
-        try:
+    try:
+        for index, step in enumerate(vector["steps"]):
             result.steps.append(machine.step(step, str(index)))
-        except UndefinedBehavior as diagnosis:
-            result.diagnosis = diagnosis
-            result.of = machine.tokens.of_address.get(diagnosis.address)
-            return
-        except Abort as death:
-            result.aborted = str(death)
-            return
-        except RecursionError:
-            raise BadVector("destructors nested too deep for the model", machine.path) from None
-        except NotModelled as question:
-            raise BadVector(f"the model does not know {question}", machine.path) from None
-        if states:
-            result.states.append(machine.state())
+            if states:
+                result.states.append(machine.state())
+        machine.finish()
+    except UndefinedBehavior as diagnosis:
+        result.diagnosis = diagnosis
+        result.of = machine.tokens.of_address.get(diagnosis.address)
+        return
+    except Abort as death:
+        result.aborted = str(death)
+        return
+    except RecursionError:
+        raise BadVector("destructors nested too deep for the model", machine.path) from None
+    except NotModelled as question:
+        raise BadVector(f"the model does not know {question}", machine.path) from None
     result.leaks = machine.leaks()
 
 
@@ -122,11 +124,13 @@ class Machine:
         py.memory.label(_step_label(path))
         if self.sink is not None:
             self.sink.path = path
-        if not self.frames:
-            py.switch_thread(step.get("thread", ""))
-        leave, found = step.get("leave", False), py.error
         events: list[dict[str, Any]] = []
         self.events.append(events)
+        if not self.frames:
+            if py.queues[""]:
+                self._wake("")
+            self._wake(step.get("thread", ""))
+        leave, found = step.get("leave", False), py.error
         if "pending" in step:
             pending = self.exception(step["pending"])
             if leave:
@@ -140,6 +144,8 @@ class Machine:
         if operation is None:
             raise BadVector(f"unknown operation {step['op']!r}", path)
         seen = operation(self, step.get("args", {}), step.get("bind"))
+        if step["op"] == "settle":
+            self._settle()
         observation: dict[str, Any] = {
             "error": error_seen(py, self.tokens, py.error),
             "indicator": _relation(before, py.error),
@@ -153,6 +159,31 @@ class Machine:
         self.events.pop()
         self.path = outer
         return observation
+
+    def _wake(self, thread: str) -> None:
+        """Let a thread run Python code: the first one does between any two steps, another where its step begins."""
+        self.py.switch_thread(thread)
+        handle_pending(self.py)
+
+    def _settle(self) -> None:
+        """Let each other thread but the first run Python code, in the order of their start, and this one after each."""
+        py = self.py
+        here = py.thread
+        if self.frames and any(py.queues.values()):
+            raise NotModelled("settle inside a function while a thread is waited for")
+        # The first thread waits for the step of another one to end.
+        for thread in [name for name in py.queues if name not in ("", here)]:
+            py.switch_thread(thread)
+            handle_pending(py)
+            py.switch_thread(here)
+            handle_pending(py)
+
+    def finish(self) -> None:
+        """Let the first thread run once more; what happens then belongs to no step."""
+        self.events.append([])
+        if self.py.queues[""]:
+            self._wake("")
+        self.events.pop()
 
     def value(self, argument: Any, token: str) -> int:
         """Return the word that an argument stands for; storage that it makes gets the token."""

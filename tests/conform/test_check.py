@@ -195,5 +195,6 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_profile_runs_the_flips() -> None:
     """The profiles left out of the search for unseen behaviours differ by word size or byte order alone."""
+    machine = {"four-byte-words", "big-endian"}
     kept = {profile.behaviours for profile in module._representative().values()}
-    assert {profile.behaviours for profile in PROFILES.values()} <= kept
+    assert {profile.behaviours - machine for profile in PROFILES.values()} <= kept
