@@ -32,6 +32,8 @@ import tempfile
 import threading
 import types
 import weakref
+from collections import deque
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Iterator
@@ -67,15 +69,32 @@ KINDS = (
     "class",
     "PyCapsule_Type",
 )
+WASM = sys.platform in ("emscripten", "wasi")
+PYODIDE = sys.modules.get("pyodide") if WASM else None
+# Pyodide under Node.js looks for input ten times a second.
+READ = """
+const fs = process.getBuiltinModule("fs");
+const cell = new Int32Array(new SharedArrayBuffer(4));
+(buffer) => {
+    for (;;) {
+        try {
+            return fs.readSync(0, buffer);
+        } catch (error) {
+            if (error.code !== "EAGAIN") throw error;
+        }
+        Atomics.wait(cell, 0, 0, 1);
+    }
+}
+"""
 NATIVE = ("PyErr_NoMemory", "PyErr_Clear", "PyCapsule_GetContext")
-OWN_CALLS = {
-    "PyErr_NoMemory": 0,
-    "PyErr_Clear": 0,
-    "PyCapsule_GetContext": 1,
-    "PyCapsule_New": 3,
-    "PyCapsule_SetContext": 2,
-    "PyObject_CallObject": 2,
-    "Py_DecRef": 1,
+OWN_CALLS = {"PyCapsule_New": 3, "PyCapsule_SetContext": 2, "PyObject_CallObject": 2}
+CALLBACKS = {
+    "destructor": ctypes.PYFUNCTYPE(None, ctypes.c_void_p),
+    "clear": ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p),
+    "traverse": ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p),
+}
+CALLERS = {  # of driver.c, by the number of words that they pass on and whether these return nothing
+    (count, void): f"driver_{'do' if void else 'return'}{count}" for void in (False, True) for count in range(4 - void)
 }
 NEED_DRIVER = ("error-indicator", "compiled-destructors", "returns-on-failure")
 ALWAYS = ("native-destructors", "layout", "poke", "gc", "modules", "memory", "python", "threads")
@@ -160,6 +179,11 @@ def object_at(address: int) -> Any:
     return ctypes.cast(address, ctypes.py_object).value
 
 
+def address_of(function: Any) -> int:
+    """Give the address of a C function."""
+    return ctypes.cast(function, ctypes.c_void_p).value or 0
+
+
 def read_word(address: int) -> int:
     """Read one machine word of memory."""
     return ctypes.c_size_t.from_address(address).value
@@ -222,6 +246,8 @@ def text_of(argument: Any) -> str:
 
 def build_driver(folder: str, headers: bool) -> tuple[str | None, str]:
     """Compile driver.c into a folder; give its path and, for what is missing, the reason."""
+    if WASM:
+        return None, "no compiler can be started here"
     source = str(Path(__file__).resolve().with_name("driver.c"))
     include = [sysconfig.get_path("include"), sysconfig.get_path("platinclude")]
     flags = ["-shared", "-fPIC", "-O1"]
@@ -255,11 +281,11 @@ def build_driver(folder: str, headers: bool) -> tuple[str | None, str]:
 
 
 class Plan:
-    """How one operation is performed: the C function to call, or the handler that does it."""
+    """How one operation is performed: what calls the C function, or the handler that does it."""
 
     __slots__ = (
-        "address",
         "args",
+        "call",
         "handler",
         "name",
         "needs",
@@ -267,15 +293,13 @@ class Plan:
         "references",
         "returns",
         "show",
-        "spare",
     )
 
-    def __init__(self, name: str, address: int, handler: Any) -> None:
+    def __init__(self, name: str, call: Any, handler: Any) -> None:
         args, self.returns, self.needs = OPERATIONS[name]
-        self.name, self.address, self.handler = name, address, handler
+        self.name, self.call, self.handler = name, call, handler
         self.prepare: Any = PREPARED.get(name)
         self.args = tuple(args.split())
-        self.spare = (0,) * (3 - len(self.args))
         self.references = REFERENCES.get(name, 0)
         self.show: Any = SHOW[self.returns]
 
@@ -286,7 +310,6 @@ class Adapter:
     def __init__(self, driver: str | None = None, use_driver: bool = True, use_headers: bool = True) -> None:
         self.session: Session | None = None
         self.api = ctypes.pythonapi
-        self.direct: dict[int, tuple[Any, int]] = {}
         self.importable: dict[str, bool] = {}
         self.slot = (ctypes.c_size_t * 4)()  # result, then type, value and traceback
         self.words = (ctypes.c_size_t * 3)()
@@ -298,29 +321,25 @@ class Adapter:
         self.incref = self.prototype("Py_IncRef", None, 1)
         self.normalize = self.prototype("PyErr_NormalizeException", None, 3)
         self._callbacks: list[Any] = []
-        self._entries: list[int] = []
-        self._traverses: list[int] = []
+        self._functions: dict[tuple[str, int], int] = {}
         self.library = self._load(driver, use_driver, use_headers)
-        if self.library is not None:
-            self.drive: Any = partial(self.library.driver_call, ctypes.addressof(self.slot))
-        else:
-            self.drive = self._drive_directly
-        self.addresses = {name: self.symbol(name, count) for name, count in OWN_CALLS.items()}
+        # An interpreter that cannot be called through a pointer of another type has its stand-ins in the driver.
+        natives = {name: getattr(self.library, f"native_{name}", None) or getattr(self.api, name) for name in NATIVE}
+        self.natives = {name: address_of(function) for name, function in natives.items()}
+        self.calls = {name: self.caller(self.prototype(name, ctypes.c_size_t, n)) for name, n in OWN_CALLS.items()}
+        self.decref = self.caller(self.prototype("Py_DecRef", None, 1))
         self.plans = dict(self._plan())
 
     def prototype(self, name: str, restype: Any, count: int) -> Any:
         """Bind a C function of words by name."""
         return ctypes.PYFUNCTYPE(restype, *[ctypes.c_void_p] * count)((name, self.api))
 
-    def symbol(self, name: str, count: int = 3) -> int:
-        """Give the address of a function of the interpreter, 0 if there is none."""
-        try:
-            function = self.prototype(name, ctypes.c_size_t, count)
-        except AttributeError:
-            return 0
-        address = ctypes.cast(function, ctypes.c_void_p).value or 0
-        self.direct[address] = (function, count)
-        return address
+    def caller(self, function: Any) -> Any:
+        """Give what calls a C function with its words, and puts what that returns and raises into the slot."""
+        if self.library is None:
+            return partial(self._call_directly, function)
+        caller = getattr(self.library, CALLERS[len(function.argtypes), function.restype is None])
+        return partial(caller, ctypes.addressof(self.slot), address_of(function))
 
     def _load(self, driver: str | None, use_driver: bool, use_headers: bool) -> ctypes.PyDLL | None:
         library, reason = None, "the driver is switched off"
@@ -330,49 +349,64 @@ class Adapter:
                 path: str | None = driver
                 if path is None:
                     path, reason = build_driver(folder, use_headers)
-                library = None if path is None else ctypes.PyDLL(os.path.abspath(path))
+                try:
+                    library = None if path is None else self._bind_driver(os.path.abspath(path))
+                except (OSError, AttributeError) as error:
+                    raise ValueError(f"{error}; expected a shared object made from this driver.c") from None
         if library is None:
             self.absent.update((feature, reason) for feature in NEED_DRIVER)
-        else:
-            word = ctypes.c_size_t
-            library.driver_setup.argtypes, library.driver_setup.restype = [word] * 3, None
-            library.driver_call.argtypes, library.driver_call.restype = [word] * 5, None
-            for function in (library.driver_entry, library.driver_traverse, library.driver_visits):
-                function.argtypes, function.restype = [word], word
-            callback = ctypes.PYFUNCTYPE(word, word, word, ctypes.POINTER(word))(self._entered)
-            self._callbacks.append(callback)
-            library.driver_setup(
-                self.symbol("PyErr_Fetch"),
-                self.symbol("PyErr_Restore"),
-                ctypes.cast(callback, ctypes.c_void_p).value,
-            )
+        if library is None and WASM:
+            self.absent["native-destructors"] = f"WebAssembly checks a function's type when it is called, and {reason}"
         if library is None and FREE_THREADED:
             self.absent["gc"] = f"a traverse function in Python cannot run while this build collects, and {reason}"
         if library is None or not hasattr(library, "macro_PyCapsule_CheckExact"):
             self.absent["macros"] = reason
+        emscripten = getattr(sys, "_emscripten_info", None)
+        if sys.platform == "wasi" or (emscripten is not None and not emscripten.pthreads):
+            self.absent["threads"] = "this build of the interpreter cannot start a thread"
+        return library
+
+    def _bind_driver(self, path: str) -> ctypes.PyDLL:
+        library, word = ctypes.PyDLL(path), ctypes.c_size_t
+        for (count, _), name in CALLERS.items():
+            caller = getattr(library, name)
+            caller.argtypes, caller.restype = [word] * (2 + count), None
+        for name in (*CALLBACKS, "visits"):
+            function = getattr(library, f"driver_{name}")
+            function.argtypes, function.restype = [word], word
+        callback = ctypes.PYFUNCTYPE(word, word, word, ctypes.POINTER(word))(self._entered)
+        self._callbacks.append(callback)
+        library.driver_setup.argtypes, library.driver_setup.restype = [word] * 3, None
+        library.driver_setup(*map(address_of, (self.api.PyErr_Fetch, self.api.PyErr_Restore, callback)))
         return library
 
     def _plan(self) -> Iterator[tuple[str, Plan]]:
-        for name, (args, _, needs) in OPERATIONS.items():
+        for name, (args, returns, needs) in OPERATIONS.items():
             if needs in self.absent:
                 continue
             handler: Any = HANDLERS.get(name)
-            address = 0
             if name in CALLED:
                 handler = partial(Session._call, function=CALLED[name], names=args.split())
-            macro = None if self.library is None else getattr(self.library, "macro_" + name, None)
-            if macro is not None:
-                address = ctypes.cast(macro, ctypes.c_void_p).value or 0
+            count = 2 if name == "PyObject_Call" else len(args.split())
+            function = None
+            if hasattr(self.library, "macro_" + name):
+                function = getattr(self.library, "macro_" + name)
+                function.argtypes = [ctypes.c_void_p] * count
+                function.restype = None if returns == "nothing" else ctypes.c_size_t
             elif handler is None or name in SYMBOLS:
-                address = self.symbol(SYMBOLS.get(name, name), 2 if name == "PyObject_Call" else len(args.split()))
-            yield name, Plan(name, address, None if address else handler)
+                with suppress(AttributeError):
+                    restype = None if returns == "nothing" else ctypes.c_size_t
+                    function = self.prototype(SYMBOLS.get(name, name), restype, count)
+            if function is None:
+                yield name, Plan(name, None, handler)
+            else:
+                yield name, Plan(name, self.caller(function), None)
 
-    def _drive_directly(self, address: int, a: int, b: int, c: int) -> None:
+    def _call_directly(self, function: Any, *words: int) -> None:
         """Do what the driver does, except that nothing is pending and a failing call's return is lost."""
-        function, count = self.direct[address]
         caught: BaseException | None = None
         try:
-            self.slot[:] = [function(*(a, b, c)[:count]), 0, 0, 0]
+            self.slot[:] = [function(*words) or 0, 0, 0, 0]
         except BaseException as error:
             # Dealt with below, since what runs inside this clause would have the exception as its context.
             caught = error.with_traceback(None)
@@ -381,28 +415,16 @@ class Adapter:
             self.incref(id(caught))
             self.slot[:] = [0, id(type(caught)), id(caught), 0]
 
-    def entry(self, number: int) -> int:
-        """Give the address of a destructor or clear function that calls the session with this number."""
+    def function(self, kind: str, number: int) -> int:
+        """Give the address of a C function of a kind that calls the session with this number."""
         if self.library is not None:
-            return int(self.library.driver_entry(number))
-        while len(self._entries) <= number:
-            callback = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(
-                partial(self._entered_directly, len(self._entries))
-            )
+            return int(getattr(self.library, f"driver_{kind}")(number))
+        if (kind, number) not in self._functions:
+            enter = self._traversed if kind == "traverse" else self._entered_directly
+            callback = CALLBACKS[kind](partial(enter, number))
             self._callbacks.append(callback)
-            self._entries.append(ctypes.cast(callback, ctypes.c_void_p).value or 0)
-        return self._entries[number]
-
-    def traverse(self, number: int) -> int:
-        """Give the address of a traverse function that calls the session with this number."""
-        if self.library is not None:
-            return int(self.library.driver_traverse(number))
-        prototype = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
-        while len(self._traverses) <= number:
-            callback = prototype(partial(self._traversed, len(self._traverses)))
-            self._callbacks.append(callback)
-            self._traverses.append(ctypes.cast(callback, ctypes.c_void_p).value or 0)
-        return self._traverses[number]
+            self._functions[kind, number] = address_of(callback)
+        return self._functions[kind, number]
 
     def _entered(self, number: int, subject: int, error: Any) -> int:
         session = self.session
@@ -449,11 +471,14 @@ class Adapter:
         profile += "-free-threaded" if FREE_THREADED else ""
         profile += "-debug" if hasattr(sys, "gettotalrefcount") else ""
         profile += ("-32" if WORD == 4 else "") + ("-be" if sys.byteorder == "big" else "")
+        implementation, version = platform.python_implementation().lower(), platform.python_version()
+        if PYODIDE is not None:
+            implementation, version = "pyodide", f"{PYODIDE.__version__} (CPython {version})"
         features = [name for name in (*NEED_DRIVER, "macros", *ALWAYS) if name not in self.absent]
         return {
             "protocol": PROTOCOL,
-            "implementation": platform.python_implementation().lower(),
-            "version": platform.python_version(),
+            "implementation": implementation,
+            "version": version,
             "profile": profile,
             "ops": list(self.plans),
             "features": features,
@@ -488,6 +513,8 @@ class Adapter:
         bodies = [(True, function.get("steps", [])) for function in functions.values()]
         bodies.append((False, vector.get("steps")))
         needs, total = {"modules"} if modules else set(), 0
+        if any("native" in function for function in functions.values()):
+            needs.add("native-destructors")
         for inside, steps in bodies:
             if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
                 raise Malformed("steps is a list of objects")
@@ -499,6 +526,8 @@ class Adapter:
                 needs.add(OPERATIONS[op][2])
                 if "pending" in step or "leave" in step:
                     needs.add("compiled-destructors" if inside else "error-indicator")
+                if "thread" in step:
+                    needs.add("threads")
         if total > STEP_LIMIT:
             raise Malformed(f"more than {STEP_LIMIT} steps")
         for need in sorted(needs & set(self.absent)):
@@ -516,17 +545,20 @@ class Lane:
         self.thread.start()
 
     def _work(self) -> None:
-        for job in iter(self.jobs.get, None):
-            try:
-                reply: tuple[Any, BaseException | None] = (job(), None)
-            except BaseException as error:
-                reply = (None, error)
-            self.replies.put(reply)
+        # In C from a reply to the next job, so that an idle thread does not merge reference counts by itself.
+        deque(map(self.replies.put, map(self._reply, iter(self.jobs.get, None))), maxlen=0)
+
+    def _reply(self, job: Callable[[], Any]) -> tuple[Any, BaseException | None]:
+        try:
+            return job(), None
+        except BaseException as error:
+            return None, error
 
     def do(self, job: Callable[[], Any]) -> Any:
         """Run a job there and wait for what it returns or raises."""
-        self.jobs.put(job)
-        result, error = self.replies.get()
+        # In C from the request to the answer, for the same reason.
+        call: Any = partial.__call__
+        _, (result, error) = map(call, (partial(self.jobs.put, job), partial(self.replies.get)))
         if error is not None:
             raise error
         return result
@@ -548,6 +580,7 @@ class Session:
         self.lost: list[str] = []  # tokens of references to what has died and left its address to another
         self.blocks: set[int] = set()
         self.dead: set[int] = set()
+        self.dying: list[int] = []  # the dead that are still there, since their destructors run
         self.opaque = 0
         self.unknown = 0
         self.calls: dict[str, int] = {}
@@ -585,12 +618,12 @@ class Session:
             if "native" in spec:
                 if spec["native"] not in NATIVE:
                     raise Malformed(f"no native function {spec['native']!r}")
-                address = self.adapter.addresses[spec["native"]]
+                address = self.adapter.natives[spec["native"]]
             elif spec.get("kind") == "traverse":
-                address = self.adapter.traverse(len(self.traverses))
+                address = self.adapter.function("traverse", len(self.traverses))
                 self.traverses.append(spec)
             elif spec.get("kind") in ("destructor", "clear"):
-                address = self.adapter.entry(len(self.entries))
+                address = self.adapter.function(spec["kind"], len(self.entries))
                 self.entries.append((name, spec))
             else:
                 raise Malformed(f"no kind of function: {spec.get('kind')!r}")
@@ -808,7 +841,7 @@ class Session:
         for word in words:
             if word:
                 slot[1] = 0
-                self.adapter.drive(self.adapter.addresses["Py_DecRef"], word, 0, 0)
+                self.adapter.decref(word)
                 if slot[1]:
                     self._release(slot[1], slot[2], slot[3])
 
@@ -822,7 +855,7 @@ class Session:
         adapter = self.adapter
         slot = adapter.slot
         slot[1] = 0
-        adapter.drive(adapter.addresses["PyObject_CallObject"], id(function), id(objects), 0)
+        adapter.calls["PyObject_CallObject"](id(function), id(objects))
         if slot[1]:  # the traceback would keep the arguments alive
             self.raised = self._normal((slot[1], slot[2], slot[3]))
             object_at(self.raised[1]).__traceback__ = None
@@ -890,7 +923,7 @@ class Session:
                 after = self.raised if self.raised[0] else before
                 if after is before and before[0]:
                     self._hold(before)
-            elif not plan.address:
+            elif plan.call is None:
                 shown, after = {"absent": True}, before
                 self._hold(before)
             else:
@@ -909,7 +942,7 @@ class Session:
                     slot[1], slot[2], slot[3] = before
                 else:
                     slot[1] = 0
-                adapter.drive(plan.address, *words, *plan.spare)
+                plan.call(*words)
                 after = (slot[1], slot[2], slot[3])
                 shown = plan.show(self, slot[0], bind, words[0] if words else 0)
             observation: Json = {"return": shown}
@@ -970,6 +1003,7 @@ class Session:
         count = refcnt(subject)
         if count == 0:
             self.dead.add(subject)
+        self.dying.append(subject)
         outer = self.parked, self.subject
         self.parked, self.subject = NONE, subject
         if error is not None and error[0]:
@@ -987,6 +1021,7 @@ class Session:
             if error is not None:
                 error[0], error[1], error[2] = self.parked
             self.parked, self.subject = outer
+            self.dying.pop()
         return int(spec.get("returns", 0)) & MASK
 
     def traversed(self, number: int, subject: int, visit: int, arg: int) -> int:
@@ -1086,6 +1121,9 @@ class Session:
     def _set_string(self, args: Json) -> list[int]:
         return [id(exception_class(text_of(args["type"]))), self.value(args["message"], "message")]
 
+    def _callee(self, args: Json) -> list[int]:
+        return [self.value(args["callable"], "callable"), 0]  # no tuple of arguments
+
     def _look(self, args: Json, name: str) -> Any:
         address = self.value(args[name], name)
         if address and not refcnt(address):
@@ -1175,9 +1213,9 @@ class Session:
         return address
 
     def _capsules(self) -> Iterator[int]:
-        """Give the addresses of the capsules with a token that are not known to be dead."""
-        kind = self.adapter.capsule_type
-        return (address for address, one in self.types.items() if one == kind and address not in self.dead)
+        """Give the addresses of the capsules with a token that are still there."""
+        kind, gone = self.adapter.capsule_type, self.dead.difference(self.dying)
+        return (address for address, one in self.types.items() if one == kind and address not in gone)
 
     def _write(self, args: Json, bind: str | None) -> None:
         data = bytes_of(args["bytes"])
@@ -1288,7 +1326,7 @@ class Session:
         fields = ("pointer", "name", "destructor", "context")
         words = [self.value(spec.get(field), f"#{token}.{field}{suffix}") for field in fields]
         slot[1] = 0
-        adapter.drive(adapter.addresses["PyCapsule_New"], *words[:3])
+        adapter.calls["PyCapsule_New"](*words[:3])
         address = slot[0]
         if slot[1]:
             self._release(slot[1], slot[2], slot[3])
@@ -1297,9 +1335,9 @@ class Session:
         self.dead.discard(address)
         self._bind(bind or token, address, adapter.capsule_type)
         if words[3]:
-            adapter.drive(adapter.addresses["PyCapsule_SetContext"], address, words[3], 0)
+            adapter.calls["PyCapsule_SetContext"](address, words[3])
         capsule = object_at(address)
-        adapter.drive(adapter.addresses["Py_DecRef"], address, 0, 0)
+        adapter.decref(address)
         return capsule
 
     def _make_class(self, value: Json, token: str, module: str) -> Any:
@@ -1405,7 +1443,11 @@ SHOW = {
     returns: getattr(Session, f"_show_{returns}", None)
     for returns in {returns for _, returns, _ in OPERATIONS.values()}
 }
-PREPARED = {"PyObject_RichCompare": Session._compare, "PyErr_SetString": Session._set_string}
+PREPARED = {
+    "PyObject_Call": Session._callee,
+    "PyObject_RichCompare": Session._compare,
+    "PyErr_SetString": Session._set_string,
+}
 CALLED = {
     "subclass": _subclass,
     "copy.copy": copy.copy,
@@ -1482,9 +1524,15 @@ def main() -> None:
     parser.add_argument("--no-headers", action="store_true", help="compile driver.c without Python.h")
     options = parser.parse_args()
     sys.setrecursionlimit(20_000)
+    if PYODIDE is not None:
+        script = importlib.import_module("pyodide.code").run_js
+        importlib.import_module("pyodide_js").setStdin(read=script(READ))
     with os.fdopen(os.dup(1), "w", encoding="ascii", newline="\n") as output:
         os.dup2(2, 1)  # whatever else writes to standard output is noise
-        adapter = Adapter(options.driver, not options.no_driver, not options.no_headers)
+        try:
+            adapter = Adapter(options.driver, not options.no_driver, not options.no_headers)
+        except ValueError as error:
+            parser.error(f"argument --driver: {error}")
         for answer in answers(adapter, sys.stdin.buffer):
             output.write(json.dumps(answer, separators=(",", ":")) + "\n")
             output.flush()

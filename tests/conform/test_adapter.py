@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import sys
+import sysconfig
 import time
 from pathlib import Path
 from typing import Any
@@ -11,12 +14,13 @@ from typing import Any
 import pytest
 
 from capsule_model.conform.adapter import AdapterProcess, command_of
-from capsule_model.conform.answers import Misbehaviour
+from capsule_model.conform.answers import Misbehaviour, Ran
 from capsule_model.conform.runner import Result, choose_profile, run_vectors
 from capsule_model.conform.session import Session
 
 MISBEHAVING = Path(__file__).parent / "adapters" / "misbehaving.py"
 ROOT = Path(__file__).resolve().parents[2]
+CTYPES = ROOT / "specs" / "adapters" / "ctypes_adapter.py"
 
 
 def vector(name: str) -> dict[str, Any]:
@@ -144,3 +148,64 @@ def test_the_command_is_split_without_a_shell() -> None:
         command_of("prog 'open")
     with pytest.raises(ValueError, match="expected a program"):
         command_of("  ")
+
+
+@pytest.mark.skipif(bool(sysconfig.get_config_var("Py_GIL_DISABLED")), reason="the header is another one")
+def test_the_struct_is_there_while_its_destructor_runs() -> None:
+    """The ctypes adapter reads a dying capsule: its bytes are those of the living one, but for a count of 0."""
+    word = sys.maxsize.bit_length() // 8 + 1
+    count = object.__basicsize__ - 2 * word
+    size = object.__basicsize__ + 2 * word  # the header, the pointer and the name
+    functions = {
+        "d": {"kind": "destructor", "steps": [{"op": "read", "args": {"ptr": {"arg": 0}, "size": size}}]},
+    }
+    steps = [
+        {
+            "op": "PyCapsule_New",
+            "args": {"pointer": {"ptr": "p"}, "name": None, "destructor": {"function": "d"}},
+            "bind": "c",
+        },
+        {"op": "read", "args": {"ptr": {"ref": "c"}, "size": size}},
+        {"op": "Py_DECREF", "args": {"op": {"ref": "c"}}},
+    ]
+    adapter = AdapterProcess([sys.executable, str(CTYPES), "--no-driver"])
+    adapter.start()
+    try:
+        answer = adapter.run({"functions": functions, "steps": steps})
+    finally:
+        adapter.stop()
+    assert isinstance(answer, Ran)
+    alive = bytearray.fromhex(answer.steps[1]["return"]["hex"])
+    dying = bytearray.fromhex(answer.steps[2]["events"][0]["steps"][0]["return"]["hex"])
+    assert alive[count : count + word] == (1).to_bytes(word, sys.byteorder)
+    alive[count : count + word] = bytes(word)
+    assert dying[count:] == alive[count:]
+
+
+def test_a_driver_that_is_none_is_one_line(tmp_path: Path) -> None:
+    """What is no shared object made from driver.c is bad usage, named in the last line, and no traceback."""
+    bad = tmp_path / "driver.so"
+    bad.write_text("no driver\n")
+    for file in (bad, tmp_path / "nowhere.so"):
+        done = subprocess.run(
+            [sys.executable, str(CTYPES), "--driver", str(file)], input="", capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 2
+        assert "Traceback" not in done.stderr
+        assert f"argument --driver: {file}" in done.stderr.splitlines()[-1]
+        assert done.stderr.endswith("; expected a shared object made from this driver.c\n")
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
+@pytest.mark.skipif(sys.platform == "win32", reason="the command is that of other systems")
+def test_a_driver_made_elsewhere_says_what_it_lacks(tmp_path: Path) -> None:
+    """A driver handed over brings the error indicator; without the headers it has no macros, and that is the reason."""
+    driver = tmp_path / "driver.so"
+    source = CTYPES.with_name("driver.c")
+    flags = ["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else []
+    subprocess.run(["cc", "-shared", "-fPIC", "-O1", *flags, str(source), "-o", str(driver)], check=True)
+    adapter = AdapterProcess([sys.executable, str(CTYPES), "--driver", str(driver)])
+    about = adapter.start()
+    adapter.stop()
+    assert {"error-indicator", "compiled-destructors", "returns-on-failure"} <= set(about.features)
+    assert about.absent == {"macros": "the driver was built without the headers of this interpreter"}
