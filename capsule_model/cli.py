@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import Literal
 
 import click
 from rich.console import Console
@@ -72,7 +73,17 @@ def main() -> None:
 @click.option("--profile", metavar="NAME", help="Hold it to this profile (default: what the adapter suggests).")
 @click.option("--vectors", metavar="PATH", type=_PATH, help="A file or a folder of vectors (default: all).")
 @click.option("--json", "json_file", metavar="FILE", type=_PATH, help="Write the report to FILE as JSON.")
+@click.option(
+    "--expectations",
+    metavar="FILE",
+    type=_PATH,
+    multiple=True,
+    help="Declared divergences beyond the shipped ones (may be repeated).",
+)
+@click.option("--no-expectations", is_flag=True, help="Declare nothing: show every divergence in full.")
+@click.option("--draft", metavar="FILE", type=_PATH, help="Write expectations for what nothing explains to FILE.")
 @click.option("--in-process", is_flag=True, help="Run the ctypes adapter here instead of in a process of its own.")
+@click.option("--no-copies", is_flag=True, help="Do not run each vector again with its names replaced.")
 @click.option("--min-rules", metavar="PERCENT", callback=_percent, help="Fail if fewer rules are reached.")
 @click.option(
     "--time-limit",
@@ -87,15 +98,33 @@ def conform(
     profile: str | None,
     vectors: Path | None,
     json_file: Path | None,
+    expectations: tuple[Path, ...],
+    no_expectations: bool,
+    draft: Path | None,
     in_process: bool,
+    no_copies: bool,
     min_rules: float | None,
     time_limit: float,
 ) -> int:
     """Hold model, specification and a real implementation against each other."""
     if adapter is not None and in_process:
         raise click.UsageError("--adapter and --in-process exclude each other; expected one of them")
+    if expectations and no_expectations:
+        raise click.UsageError("--expectations and --no-expectations exclude each other; expected one of them")
+    declared = None if no_expectations else expectations
     try:
-        return run_conform(adapter, profile, vectors, json_file, in_process, min_rules, time_limit)
+        return run_conform(
+            adapter,
+            profile,
+            vectors,
+            json_file,
+            in_process,
+            min_rules,
+            time_limit,
+            declared,
+            draft,
+            copies=not no_copies,
+        )
     except ValueError as error:
         raise click.UsageError(str(error)) from None
 
@@ -109,6 +138,73 @@ def explain(what: str, profile: str | None) -> int:
 
     try:
         return run_explain(what, profile, _console())
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+
+
+@main.command()
+@click.argument("results", metavar="RESULT.json…", nargs=-1, required=True, type=_PATH)
+@click.option("--html", "html_file", metavar="FILE", type=_PATH, help="Write one self-contained page to FILE.")
+@click.option("--markdown", "markdown_file", metavar="FILE", type=_PATH, help="Write Markdown to FILE.")
+def report(results: tuple[Path, ...], html_file: Path | None, markdown_file: Path | None) -> int:
+    """Show results of conform --json side by side, a column each."""
+    from capsule_model.show.command import report as run_report
+
+    try:
+        return run_report(results, html_file, markdown_file, _console())
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+
+
+@main.command()
+@click.argument("names", metavar="NAME…|all", nargs=-1, required=True)
+@click.option(
+    "--interpreters",
+    metavar="DIR",
+    type=_PATH,
+    required=True,
+    help="DIR/bin/NAME behaves like python; DIR/bin/NAME-cc MODULE SOURCE FOLDER [FLAG…], where it is there, compiles"
+    " a C file into an extension module and prints its name.",
+)
+@click.option(
+    "--output",
+    metavar="DIR",
+    type=_PATH,
+    default="results",
+    show_default=True,
+    help="Write the report of each to DIR/NAME.json.",
+)
+@click.option(
+    "--adapter",
+    type=click.Choice(["auto", "ctypes", "c"]),
+    default="auto",
+    show_default=True,
+    help="auto: ctypes where it reaches the C API, the C adapter elsewhere.",
+)
+@click.option("--vectors", metavar="PATH", type=_PATH, help="A file or a folder of vectors (default: all).")
+@click.option("--jobs", metavar="N", type=click.IntRange(1, 1024), help="How many to run at once (default: the cores).")
+@click.option(
+    "--time-limit",
+    metavar="SECONDS",
+    type=click.FloatRange(0.01, 86400),
+    default=60.0,
+    show_default=True,
+    help="How long one vector may take.",
+)
+def matrix(
+    names: tuple[str, ...],
+    interpreters: Path,
+    output: Path,
+    adapter: Literal["auto", "ctypes", "c"],
+    vectors: Path | None,
+    jobs: int | None,
+    time_limit: float,
+) -> int:
+    """Hold many interpreters to the specification at once, and write what was seen of each."""
+    from capsule_model.conform.matrix import matrix as run_matrix
+
+    try:
+        return run_matrix(names, interpreters, output, adapter, vectors, jobs, time_limit)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
 

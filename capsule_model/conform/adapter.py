@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import select
 import shlex
 import signal
 import subprocess
@@ -132,8 +133,11 @@ class AdapterProcess:
         data = text.encode() + b"\n"
         if len(data) > MAX_LINE:
             raise Misbehaviour("errored", f"was not asked: the vector needs a line longer than {MAX_LINE} bytes")
-        # In a thread of its own, for a write blocks for ever on an adapter that does not read.
-        self._writer = _thread(_write, process.stdin, data)
+        if (self._writer is None or not self._writer.is_alive()) and _takes(process.stdin, data):
+            _write(process.stdin, data)
+        else:
+            # In a thread of its own, for a write blocks for ever on an adapter that does not read.
+            self._writer = _thread(_write, process.stdin, data)
         try:
             line = self._output.lines.get(timeout=time_limit)
         except queue.Empty:
@@ -236,6 +240,16 @@ def _thread(target: Any, *args: Any) -> threading.Thread:
     thread = threading.Thread(target=target, args=args, daemon=True)
     thread.start()
     return thread
+
+
+def _takes(stream: IO[bytes], data: bytes) -> bool:
+    """Tell whether a pipe is certain to take the data without blocking: POSIX promises it `PIPE_BUF` bytes."""
+    if os.name != "posix" or len(data) > select.PIPE_BUF:
+        return False
+    try:
+        return bool(select.select((), (stream,), (), 0)[1])
+    except (OSError, ValueError):
+        return False
 
 
 def _write(stream: IO[bytes], data: bytes) -> None:

@@ -4,30 +4,28 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from capsule_model.conform.adapter import Adapter, AdapterProcess, command_of
-from capsule_model.conform.answers import Misbehaviour, Started
+from capsule_model.conform.adapter import Adapter
+from capsule_model.conform.draft import draft as draft_of
+from capsule_model.conform.held import adapter_process, hold, report_of
 from capsule_model.conform.local import InProcess
-from capsule_model.conform.report import Report, as_json, print_report, write_json
-from capsule_model.conform.runner import choose_profile, run_vectors
+from capsule_model.conform.report import as_json, print_report, write_json, write_whole
 from capsule_model.conform.session import Session
 from capsule_model.conform.specification import read_rules
 from capsule_model.locate import specs
 from capsule_model.profiles import BEHAVIOURS, profile_named
-from capsule_model.trace.files import Problem, load
+from capsule_model.trace.files import load
 from capsule_model.trace.meaning import Known
 from capsule_model.trace.wording import clean
 from capsule_model.undefined import Kind
 
 __all__ = ["conform", "input_error", "known_names", "progress"]
-
-_START_ATTEMPTS = 3
 
 
 def conform(
@@ -38,13 +36,21 @@ def conform(
     in_process: bool,
     min_rules: float | None,
     time_limit: float,
+    expectations: Sequence[Path] | None = (),
+    draft: Path | None = None,
+    *,
+    copies: bool = True,
 ) -> int:
-    """Run the command and return its exit code; raises `ValueError` with one line for bad usage."""
+    """Run the command and return its exit code; raises `ValueError` with one line for bad usage.
+
+    `expectations` are files that come on top of the shipped ones; None is for no expectations at all. Without
+    `copies`, no vector runs a second time under other names.
+    """
     if profile is not None:
         profile_named(profile)
-    if json_file is not None and not json_file.absolute().parent.is_dir():
-        raise ValueError(f"--json {clean(str(json_file))}: no such folder; expected a file in one that exists")
-    rules = read_rules(specs() / "capsule")
+    for option, file in (("--json", json_file), ("--draft", draft)):
+        if file is not None and not file.absolute().parent.is_dir():
+            raise ValueError(f"{option} {clean(str(file))}: no such folder; expected a file in one that exists")
     loaded = load(specs() / "vectors" if vectors is None else vectors, known_names())
     if not loaded.vectors:
         for problem in loaded.problems:
@@ -52,23 +58,19 @@ def conform(
         return 2
     session = Session(_adapter(adapter, in_process, time_limit))
     try:
-        about = _start(session)
-        chosen, note = choose_profile(about, profile)
+        held = hold(session, profile, expectations, loaded.files)
         with progress(len(loaded.vectors), "vectors") as advance:
-            results, bad = run_vectors(loaded.vectors, session, about, chosen, advance)
+            report = report_of(session, held, loaded, advance, copies=copies)
     finally:
         session.stop()
-    problems = [str(problem) for problem in loaded.problems]
-    problems += [str(Problem(loaded.files[name], error.message, name, error.path)) for name, error in bad]
-    binding = [rule.id for rule in rules if rule.level != "UNDEFINED" and rule.applies(chosen)]
-    report = Report(about, chosen, note, results, binding, problems)
     print_report(report, Console(highlight=False), min_rules)
     if json_file is not None:
-        try:
+        with _named("--json", json_file):
             write_json(as_json(report), json_file)
-        except OSError as error:
-            raise ValueError(f"--json {clean(str(json_file))}: {input_error(error)}") from None
-    if problems:
+    if draft is not None:
+        with _named("--draft", draft):
+            write_whole(draft_of(held.about, report.results, report.verdict.expected), draft)
+    if report.problems:
         return 2
     return 1 if report.shortcomings(min_rules) else 0
 
@@ -115,20 +117,14 @@ def progress(total: int, what: str) -> Iterator[Callable[[], None]]:
             bar.stop()
 
 
+@contextmanager
+def _named(option: str, file: Path) -> Iterator[None]:
+    """Turn a failure to write `file` into a `ValueError` that names the option."""
+    try:
+        yield
+    except OSError as error:
+        raise ValueError(f"{option} {clean(str(file))}: {input_error(error)}") from None
+
+
 def _adapter(command: str | None, in_process: bool, time_limit: float) -> Adapter:
-    file = specs() / "adapters" / "ctypes_adapter.py"
-    if in_process:
-        return InProcess(file)
-    words = [sys.executable, str(file)] if command is None else command_of(command)
-    return AdapterProcess(words, time_limit)
-
-
-def _start(session: Session) -> Started:
-    """Start the adapter; a few attempts, for what it does once it may not do twice."""
-    for attempt in range(_START_ATTEMPTS):
-        try:
-            return session.start()
-        except Misbehaviour as failure:
-            if attempt == _START_ATTEMPTS - 1 or failure.outcome == "timed-out":
-                raise ValueError(f"the adapter {failure}") from None
-    raise AssertionError("unreachable")
+    return InProcess(specs() / "adapters" / "ctypes_adapter.py") if in_process else adapter_process(command, time_limit)

@@ -6,8 +6,8 @@ import json
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from capsule_model import __version__
 from capsule_model.conform.answers import Started
+from capsule_model.conform.expectations import CLASSES, DIVERGING, Expectations, Expected, Verdict
+from capsule_model.conform.observation import hash16, observation_hash
 from capsule_model.conform.runner import OUTCOMES, Divergence, Result
 from capsule_model.conform.words import call_text, error_text, step_at, value_text
 from capsule_model.profiles import Profile
@@ -23,17 +26,32 @@ from capsule_model.trace.needs import FEATURES
 from capsule_model.trace.returns import MISSING
 from capsule_model.trace.wording import clean, shown
 
-__all__ = ["Report", "as_json", "print_report", "write_json"]
+__all__ = [
+    "Report",
+    "as_json",
+    "in_words",
+    "print_report",
+    "sides_in_words",
+    "vectors_digest",
+    "write_json",
+    "write_whole",
+]
 
-_BAD = frozenset({"failed", "errored", "crashed", "timed-out"})
 _MOST_LACKING = 16
+_CLASS_WORDS = {
+    "by-design": "differs by design",
+    "differs": "differs",
+    "crash": "crashes",
+    "unsupported": "unsupported",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
     """All that a report says. `rules` are those that an implementation can be held to.
 
-    That is every level but UNDEFINED, and those alone that apply under the profile.
+    That is every level but UNDEFINED, and those alone that apply under the profile. `vectors` are all
+    that were loaded, `verdict` is what `expectations` say of the results.
     """
 
     about: Started
@@ -42,6 +60,9 @@ class Report:
     results: Sequence[Result]
     rules: Collection[str]
     problems: Sequence[str] = ()
+    vectors: Sequence[Mapping[str, Any]] = ()
+    expectations: Expectations | None = None
+    verdict: Verdict = field(default_factory=Verdict)
 
     @property
     def reached(self) -> frozenset[str]:
@@ -60,11 +81,24 @@ class Report:
         counted = Counter(result.outcome for result in self.results)
         return {outcome: counted[outcome] for outcome in OUTCOMES}
 
+    @property
+    def unexpected(self) -> list[Result]:
+        """Return the results that diverge and that no expectation explains."""
+        return [r for r in self.results if r.outcome in DIVERGING and r.id not in self.verdict.expected]
+
+    @property
+    def declared(self) -> dict[str, int]:
+        """Return the number of vectors that expectations explain, by class, every class included."""
+        counted = Counter(expected.class_ for expected in self.verdict.expected.values())
+        return {class_: counted[class_] for class_ in CLASSES}
+
     def shortcomings(self, min_rules: float | None) -> list[str]:
         """Return why the implementation is not conformant, in a few words each; empty where it is."""
-        counts = self.counts
-        reasons = [f"{counts[outcome]} {outcome}" for outcome in OUTCOMES if outcome in _BAD and counts[outcome]]
-        if not counts["passed"]:
+        counted = Counter(result.outcome for result in self.unexpected)
+        reasons = [f"{counted[outcome]} {outcome}" for outcome in OUTCOMES if counted[outcome]]
+        if faults := len(self.verdict.faults):
+            reasons.append(f"{faults} {'fault' if faults == 1 else 'faults'} of expectations")
+        if not self.counts["passed"]:
             reasons.append("nothing passed")
         if min_rules is not None and self.percent < min_rules:
             reasons.append(f"{self.percent:g} % of the rules reached, below {min_rules:g} %")
@@ -72,7 +106,10 @@ class Report:
 
 
 def print_report(report: Report, console: Console, min_rules: float | None = None) -> None:
-    """Print the report: what was reached and what was not first, then the chapters, then every divergence."""
+    """Print the report: what was reached and what was not first, then the chapters, then every divergence.
+
+    Those that an expectation explains are counted, a block for each reason.
+    """
     about = report.about
     note = f" ({clean(report.note)})" if report.note else ""
     _line(
@@ -81,16 +118,18 @@ def print_report(report: Report, console: Console, min_rules: float | None = Non
     _line(console, f"rules reached: {len(report.reached)} of {len(report.rules)} ({report.percent:g} %)")
     _print_unsupported(report, console)
     console.print(_chapters(report.results))
-    for result in report.results:
-        if result.outcome in _BAD:
-            _print_result(result, console)
-    if report.counts["failed"]:
+    _print_declared(report.verdict.expected, console)
+    for result in report.unexpected:
+        _print_result(result, console)
+    if any(result.outcome == "failed" for result in report.unexpected):
         _line(console, "")
         _line(console, "Where expected, model and seen disagree, a real interpreter is right.")
+    for fault in report.verdict.faults:
+        _line(console, f"expectations: {clean(fault, 600)}", "red")
     for problem in report.problems:
         _line(console, f"bad input: {problem}", "red")
     reasons = report.shortcomings(min_rules)
-    verdict = "conformant" if not reasons else "not conformant: " + ", ".join(reasons)
+    verdict = "not conformant: " + ", ".join(reasons) if reasons else _conformant(report)
     if report.problems:
         lines = "1 line" if len(report.problems) == 1 else f"{len(report.problems)} lines"
         verdict = f"bad input, {lines} above; the other vectors: {verdict}"
@@ -103,6 +142,7 @@ def as_json(report: Report) -> dict[str, Any]:
     about = report.about
     return {
         "format": 1,
+        "specification": {"version": __version__, "vectors": vectors_digest(report.vectors)},
         "implementation": {
             "name": about.implementation,
             "version": about.version,
@@ -111,27 +151,50 @@ def as_json(report: Report) -> dict[str, Any]:
             "absent": dict(about.absent),
         },
         "profile": report.profile.name,
+        "expectations": {
+            "files": list(report.expectations.files) if report.expectations else [],
+            "digest": report.expectations.digest(about) if report.expectations else hash16([]),
+            "faults": [clean(fault, 600) for fault in report.verdict.faults],
+        },
         "summary": {
             **report.counts,
+            "expected": report.declared,
+            "unexpected": len(report.unexpected),
             "rules": {"reached": len(report.reached), "total": len(report.rules), "percent": report.percent},
         },
-        "vectors": [_result_json(result) for result in report.results],
+        "vectors": [_result_json(result, report.verdict.expected.get(result.id)) for result in report.results],
         "problems": list(report.problems),
     }
 
 
+def vectors_digest(vectors: Iterable[Mapping[str, Any]]) -> str:
+    """Return the hash of all `vectors`, whatever their order."""
+    return hash16(sorted(vectors, key=lambda vector: str(vector["id"])))
+
+
 def write_json(document: Mapping[str, Any], file: Path) -> None:
-    """Write `document` to `file` whole or not at all; raise `OSError` where it cannot be written."""
+    """Write a report to `file`, a vector a line, whole or not at all; raise `OSError` where it cannot be written."""
+    entries = ",\n".join(f" {json.dumps(key)}: {_value_text(key, value)}" for key, value in document.items())
+    write_whole("{\n" + entries + "\n}\n", file)
+
+
+def write_whole(text: str, file: Path) -> None:
+    """Write `text` to `file` whole or not at all; raise `OSError` where it cannot be written."""
     handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            json.dump(document, stream, indent=1)
-            stream.write("\n")
+            stream.write(text)
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, file)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def _value_text(key: str, value: Any) -> str:
+    if key != "vectors" or not value:
+        return json.dumps(value)
+    return "[\n  " + ",\n  ".join(json.dumps(entry) for entry in value) + "\n ]"
 
 
 def _umask() -> int:
@@ -140,12 +203,17 @@ def _umask() -> int:
     return current
 
 
-def _result_json(result: Result) -> dict[str, Any]:
+def _result_json(result: Result, expected: Expected | None) -> dict[str, Any]:
     entry: dict[str, Any] = {"id": result.id, "outcome": result.outcome, "rules": list(result.vector["rules"])}
     if result.divergences:
         entry["differences"] = [_divergence_json(divergence) for divergence in result.divergences]
     if result.detail is not None:
         entry["detail"] = clean(result.detail, 1000)
+    observation = observation_hash(result)
+    if observation is not None:
+        entry["observation"] = observation
+    if expected is not None:
+        entry["expected"] = {"class": expected.class_, "reason": expected.reason, "link": expected.link}
     return entry
 
 
@@ -194,6 +262,26 @@ def _chapter(identifier: str) -> str:
     return identifier.split(".")[1]
 
 
+def _print_declared(expected: Mapping[str, Expected], console: Console) -> None:
+    """Print which divergences are declared: a block for each class and reason."""
+    blocks: dict[Expected, list[str]] = {}
+    for identifier, why in expected.items():
+        blocks.setdefault(why, []).append(identifier)
+    for why, identifiers in sorted(blocks.items(), key=lambda block: CLASSES.index(block[0].class_)):
+        count = "1 vector" if len(identifiers) == 1 else f"{len(identifiers)} vectors"
+        _line(console, "")
+        _line(console, f"{_CLASS_WORDS[why.class_]}: {count}: {clean(why.reason, 1000)}", "bold")
+        _line(console, f"  {clean(why.link, 500)}")
+        _line(console, f"  {', '.join(identifiers)}", "dim")
+
+
+def _conformant(report: Report) -> str:
+    count = sum(result.outcome in DIVERGING for result in report.results)
+    if not count:
+        return "conformant"
+    return f"conformant but for {count} declared {'divergence' if count == 1 else 'divergences'}"
+
+
 def _print_result(result: Result, console: Console) -> None:
     _line(console, "")
     _line(console, f"{result.outcome}: {result.id}: {clean(result.vector['title'], 300)}", "bold red")
@@ -204,22 +292,43 @@ def _print_result(result: Result, console: Console) -> None:
     for divergence in result.divergences:
         for line in _divergence_lines(result, divergence):
             _line(console, f"  {line}")
+    _line(console, f"  observation {observation_hash(result)}")
 
 
 def _divergence_lines(result: Result, divergence: Divergence) -> list[str]:
     step = step_at(result.vector, divergence.path)
     call = f": {call_text(step)}" if step is not None else ""
     where = f"step {divergence.path}" if divergence.path != "end" else "at the end"
-    lines = [f"{where}{call}: {divergence.key}"]
-    for label, value in (("expected", divergence.expected), ("model", divergence.model), ("seen", divergence.seen)):
-        if value is not MISSING:
-            lines.append(f"  {label:<9}{_in_words(divergence.key, value)}")
-    return lines
+    sides = {"expected": divergence.expected, "model": divergence.model, "seen": divergence.seen}
+    texts = sides_in_words(divergence.key, {label: value for label, value in sides.items() if value is not MISSING})
+    return [f"{where}{call}: {divergence.key}", *(f"  {label:<9}{text}" for label, text in texts.items())]
 
 
-def _in_words(key: str, value: Any) -> str:
+def sides_in_words(key: str, sides: Mapping[str, Any]) -> dict[str, str]:
+    """Return what each side says of the `key` of an observation, on one line; sides that differ read differently."""
+    plain = {label: in_words(key, value) for label, value in sides.items()}
+    texts = dict(plain)
+    for label, value in sides.items() if _is_exception(key) else ():
+        alike = [other for name, other in sides.items() if plain[name] == plain[label] and other != value]
+        if isinstance(value, Mapping):
+            apart = {name for other in alike if isinstance(other, Mapping) for name in _differing(value, other)}
+            more = {name: value[name] for name in sorted(apart) if name in value}
+            texts[label] += f" with {shown(more, 300)}" if more else ""
+    return texts
+
+
+def _is_exception(key: str) -> bool:
+    return key.rpartition(".")[2] in ("error", "before", "after", "unraisable")
+
+
+def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> set[str]:
+    return {name for name in one.keys() | other.keys() if one.get(name, MISSING) != other.get(name, MISSING)}
+
+
+def in_words(key: str, value: Any) -> str:
+    """Return what one side says of the `key` of an observation, on one line."""
     last = key.rpartition(".")[2]
-    if last in ("error", "before", "after", "unraisable"):
+    if _is_exception(key):
         return error_text(value)
     if last in ("events", "leaks") and isinstance(value, list):
         return ", ".join(clean(str(entry), 80) for entry in value) or "none"

@@ -9,12 +9,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from capsule_model.conform.answers import Misbehaviour, Ran, Refused, Started, Unsupported
+from capsule_model.conform.rename import renamed
 from capsule_model.conform.session import Answer, Session
 from capsule_model.profiles import BEHAVIOURS, PROFILES, Profile, profile_named
 from capsule_model.trace.execute import BadVector, Run, run
 from capsule_model.trace.expectation import Difference, compare, holds, latitude, match_step, resolved
 from capsule_model.trace.needs import needs, operations_used
 from capsule_model.trace.returns import MISSING
+from capsule_model.trace.wording import shown
 
 __all__ = [
     "OUTCOMES",
@@ -71,8 +73,13 @@ def run_vectors(
     about: Started,
     profile: Profile,
     advance: Callable[[], None] = lambda: None,
+    *,
+    copies: bool = True,
 ) -> tuple[list[Result], list[tuple[str, BadVector]]]:
-    """Run every vector; return the results in order, and the vectors that make no sense to the model."""
+    """Run every vector; return the results in order, and the vectors that make no sense to the model.
+
+    With `copies`, each vector that was sent is followed by its renamed copy, which must have the same outcome.
+    """
     results: list[Result] = []
     bad: list[tuple[str, BadVector]] = []
     previous: Result | None = None
@@ -87,8 +94,11 @@ def run_vectors(
         if answer is not None and answer.earlier is not None and previous is not None:
             previous.outcome = answer.earlier.outcome
             previous.detail = f"after its answer, before that of {result.id}: {answer.earlier}"
-        previous = result if answer is not None else previous
         results.append(result)
+        if answer is not None:
+            previous = result
+            if copies:
+                _hold_to_copy(result, session, about, profile)
     return results, bad
 
 
@@ -147,11 +157,43 @@ def expected_differences(vector: Vector, profile: Profile, seen: Run) -> list[Di
     return differences
 
 
-def _one(vector: Vector, session: Session, about: Started, profile: Profile) -> tuple[Result, Answer | None]:
+def _hold_to_copy(result: Result, session: Session, about: Started, profile: Profile) -> None:
+    """Run the renamed copy of a vector that was sent; another outcome makes the result `failed`."""
+    copy = renamed(result.vector)
+    if copy == result.vector:
+        return
+    try:
+        other, answer = _one(copy, session, about, profile, rules=False)
+    except BadVector as error:
+        other, answer = Result(copy, "errored", detail=f"the model refuses it: {error}"), None
+    if answer is not None and answer.earlier is not None:
+        result.outcome = answer.earlier.outcome
+        result.detail = f"after its answer, before that of its renamed copy: {answer.earlier}"
+    elif other.outcome != result.outcome:
+        difference = Divergence("end", "renamed", expected=result.outcome, seen=other.outcome)
+        details = [] if result.detail is None else [result.detail]
+        result.detail = "; ".join([*details, f"its renamed copy: {other.outcome}{_reason(other)}"])
+        result.divergences.append(difference)
+        result.outcome = "failed"
+
+
+def _reason(result: Result) -> str:
+    """Say in short why a result is what it is: its detail, and the first of its divergences."""
+    reasons = [] if result.detail is None else [result.detail]
+    for divergence in result.divergences[:1]:
+        sides = (("expected", divergence.expected), ("model", divergence.model), ("seen", divergence.seen))
+        told = ", ".join(f"{side} {shown(value, 120)}" for side, value in sides if value is not MISSING)
+        reasons.append(f"step {divergence.path}, {divergence.key}: {told}")
+    return "".join(f": {reason}" for reason in reasons)
+
+
+def _one(
+    vector: Vector, session: Session, about: Started, profile: Profile, *, rules: bool = True
+) -> tuple[Result, Answer | None]:
     if not all(holds(condition, profile.behaviours.__contains__) for condition in vector.get("requires", ())):
         return Result(vector, "not-applicable"), None
     try:
-        model = run(vector, profile, rules=True)
+        model = run(vector, profile, rules=rules)
     except BadVector:
         raise
     except Exception as error:

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from capsule_model.cli import run
 from capsule_model.conform.answers import Misbehaviour, Ran, Refused, Started, Unsupported
-from capsule_model.conform.report import Report, as_json, print_report, write_json
+from capsule_model.conform.report import Report, as_json, print_report, sides_in_words, write_json
 from capsule_model.conform.runner import Result, choose_profile, run_vectors, sent
 from capsule_model.conform.session import Session
 from capsule_model.locate import specs
@@ -100,7 +100,7 @@ class Fake:
 
 def results(fake: Fake, *vectors: Any, profile: str = "cpython-3.13") -> list[Result]:
     """Return the results of `vectors` with the adapter `fake`."""
-    found, bad = run_vectors(vectors, Session(fake), fake.about, PROFILES[profile])
+    found, bad = run_vectors(vectors, Session(fake), fake.about, PROFILES[profile], copies=False)
     assert bad == []
     return found
 
@@ -122,6 +122,14 @@ def test_this_interpreter(vectors: Any, tmp_path: Path, capsys: pytest.CaptureFi
         "outcome": "passed",
         "rules": ["PyCapsule_New/returns-capsule"],
     }
+
+
+def test_sides_that_differ_read_differently() -> None:
+    """Where two exceptions differ in their classes alone, the report names those."""
+    model = {"type": "KeyError", "text": "k", "bases": ["LookupError"], "attributes": {}}
+    texts = sides_in_words("error", {"model": model, "seen": {**model, "bases": []}})
+    assert texts == {"model": 'KeyError "k" with {"bases": ["LookupError"]}', "seen": 'KeyError "k" with {"bases": []}'}
+    assert sides_in_words("error", {"model": model, "seen": model}) == dict.fromkeys(("model", "seen"), 'KeyError "k"')
 
 
 def test_in_process(vectors: Any, capsys: pytest.CaptureFixture[str]) -> None:
