@@ -22,6 +22,7 @@ from capsule_model.conform.expectations import DIVERGING
 from capsule_model.conform.held import hold, report_of
 from capsule_model.conform.interpreters import CannotRun, Interpreter, Kind, adapter_command
 from capsule_model.conform.matrix_show import Figures, Row
+from capsule_model.conform.observation import lasting
 from capsule_model.conform.report import Report, as_json, write_json
 from capsule_model.conform.session import Session
 from capsule_model.trace.files import load
@@ -170,8 +171,19 @@ def _figures(task: Task, pipe: Connection) -> Figures:
     for result in report.results:
         # What a process said last, on standard error, names files of this machine.
         result.detail = None if result.detail is None else _STDERR.sub("", result.detail)
-    write_json(nowhere(as_json(report), task.places), task.result)
+    write_json(nowhere(_as_next_time(as_json(report)), task.places), task.result)
     return _counted(report)
+
+
+def _as_next_time(document: dict[str, Any]) -> dict[str, Any]:
+    """Return a report without the addresses and hash values that another run would give."""
+    for entry in document["vectors"]:
+        for difference in entry.get("differences", ()):
+            if "seen" in difference:
+                difference["seen"] = lasting(difference["seen"])
+        if "detail" in entry:
+            entry["detail"] = lasting(entry["detail"])
+    return document
 
 
 def _counted(report: Report) -> Figures:

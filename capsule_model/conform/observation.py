@@ -14,7 +14,7 @@ from typing import Any
 from capsule_model.conform.runner import Divergence, Result
 from capsule_model.trace.returns import MISSING
 
-__all__ = ["hash16", "observation_hash"]
+__all__ = ["hash16", "lasting", "observation_hash"]
 
 _STDERR = "; its standard error ends: "
 _LATE = re.compile(r"^after its answer, before that of [^:]*: ")
@@ -45,22 +45,22 @@ def observation_hash(result: Result) -> str | None:
         case "timed-out":
             return hash16({"outcome": "timed-out"})
         case "unsupported":
-            return hash16({"outcome": "unsupported", "lacking": sorted(_lasting(name) for name in result.lacking)})
+            return hash16({"outcome": "unsupported", "lacking": sorted(lasting(name) for name in result.lacking)})
     return None
 
 
 def _difference(divergence: Divergence) -> dict[str, Any]:
-    seen = {} if divergence.seen is MISSING else {"seen": _lasting(divergence.seen)}
+    seen = {} if divergence.seen is MISSING else {"seen": lasting(divergence.seen)}
     return {"path": divergence.path, "key": divergence.key, **seen}
 
 
 def _told(detail: str | None) -> str:
     """Return a detail without what the process wrote on standard error and which vector came next."""
     text = (detail or "").partition(_STDERR)[0]
-    return str(_lasting(_LATE.sub("", text)))
+    return str(lasting(_LATE.sub("", text)))
 
 
-def _lasting(value: Any) -> Any:
+def lasting(value: Any) -> Any:
     """Return `value` without what is another in the next run; bytes, in `hex`, stay."""
     match value:
         case str():
@@ -70,7 +70,7 @@ def _lasting(value: Any) -> Any:
         case int():
             return "…" if abs(value) >= _BIG else value
         case Mapping():
-            return {key: inner if key == "hex" else _lasting(inner) for key, inner in value.items()}
+            return {key: inner if key == "hex" else lasting(inner) for key, inner in value.items()}
         case list() | tuple():
-            return [_lasting(inner) for inner in value]
+            return [lasting(inner) for inner in value]
     return value

@@ -31,6 +31,7 @@ __all__ = [
     "as_json",
     "in_words",
     "print_report",
+    "print_result",
     "sides_in_words",
     "vectors_digest",
     "write_json",
@@ -120,7 +121,7 @@ def print_report(report: Report, console: Console, min_rules: float | None = Non
     console.print(_chapters(report.results))
     _print_declared(report.verdict.expected, console)
     for result in report.unexpected:
-        _print_result(result, console)
+        print_result(result, console)
     if any(result.outcome == "failed" for result in report.unexpected):
         _line(console, "")
         _line(console, "Where expected, model and seen disagree, a real interpreter is right.")
@@ -282,7 +283,8 @@ def _conformant(report: Report) -> str:
     return f"conformant but for {count} declared {'divergence' if count == 1 else 'divergences'}"
 
 
-def _print_result(result: Result, console: Console) -> None:
+def print_result(result: Result, console: Console) -> None:
+    """Print one vector's divergences: what each side says, and the hash of the observation."""
     _line(console, "")
     _line(console, f"{result.outcome}: {result.id}: {clean(result.vector['title'], 300)}", "bold red")
     _line(console, f"  rules: {', '.join(clean(rule) for rule in result.vector['rules'])}")

@@ -14,7 +14,7 @@ from capsule_model.conform.answers import Misbehaviour
 from capsule_model.conform.commands import known_names
 from capsule_model.conform.expectations import DIVERGING, Expected
 from capsule_model.conform.held import Held, adapter_process, hold
-from capsule_model.conform.report import _print_result
+from capsule_model.conform.report import print_result
 from capsule_model.conform.runner import Result, run_vectors
 from capsule_model.conform.session import Answer, Session
 from capsule_model.locate import specs
@@ -209,7 +209,7 @@ def _loaded(config: pytest.Config) -> Loaded:
 def _text(result: Result) -> str:
     """Return a divergence as `conform` prints it, but for the vector's id, which is the item's."""
     stream = io.StringIO()
-    _print_result(result, Console(file=stream, highlight=False))
+    print_result(result, Console(file=stream, highlight=False))
     return stream.getvalue().strip().replace(f"{result.id}: ", "", 1).removeprefix("failed: ")
 
 
