@@ -40,6 +40,7 @@ class Started:
     features: frozenset[str]
     absent: Mapping[str, str] = field(default_factory=dict)
     behaviours: frozenset[str] | None = None
+    defers: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,7 @@ def started(answer: Mapping[str, Any]) -> Started:
     for key in ("ops", "features"):
         _expect(_is_names(answer.get(key)), key, answer.get(key), "a list of strings")
     _expect(behaviours is None or _is_names(behaviours), "behaviours", behaviours, "a list of strings")
+    _expect(isinstance(answer.get("defers", False), bool), "defers", answer.get("defers"), "true or false")
     return Started(
         answer["implementation"],
         answer["version"],
@@ -107,6 +109,7 @@ def started(answer: Mapping[str, Any]) -> Started:
         frozenset(answer["features"]),
         absent,
         None if behaviours is None else frozenset(behaviours),
+        answer.get("defers", False),
     )
 
 

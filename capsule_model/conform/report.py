@@ -77,6 +77,11 @@ class Report:
         return round(100 * len(self.reached) / len(self.rules), 1) if self.rules else 0.0
 
     @property
+    def settled(self) -> int:
+        """Return how many vectors passed only because their steps waited for destructors."""
+        return sum(result.settled and result.outcome == "passed" for result in self.results)
+
+    @property
     def counts(self) -> dict[str, int]:
         """Return the number of vectors by outcome, every outcome included."""
         counted = Counter(result.outcome for result in self.results)
@@ -117,6 +122,8 @@ def print_report(report: Report, console: Console, min_rules: float | None = Non
         console, f"{clean(about.implementation, 100)} {clean(about.version, 200)}, profile {report.profile.name}{note}"
     )
     _line(console, f"rules reached: {len(report.reached)} of {len(report.rules)} ({report.percent:g} %)")
+    if report.settled:
+        _line(console, f"vectors passed with steps that wait for destructors: {report.settled}")
     _print_unsupported(report, console)
     console.print(_chapters(report.results))
     _print_declared(report.verdict.expected, console)
@@ -161,6 +168,7 @@ def as_json(report: Report) -> dict[str, Any]:
             **report.counts,
             "expected": report.declared,
             "unexpected": len(report.unexpected),
+            "settled": report.settled,
             "rules": {"reached": len(report.reached), "total": len(report.rules), "percent": report.percent},
         },
         "vectors": [_result_json(result, report.verdict.expected.get(result.id)) for result in report.results],
@@ -213,6 +221,8 @@ def _result_json(result: Result, expected: Expected | None) -> dict[str, Any]:
     observation = observation_hash(result)
     if observation is not None:
         entry["observation"] = observation
+    if result.settled:
+        entry["settled"] = True
     if expected is not None:
         entry["expected"] = {"class": expected.class_, "reason": expected.reason, "link": expected.link}
     return entry

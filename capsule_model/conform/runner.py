@@ -52,7 +52,10 @@ class Divergence:
 
 @dataclass(slots=True)
 class Result:
-    """What became of one vector. `reached` are the rules that the model went through."""
+    """What became of one vector.
+
+    `reached` are the rules that the model went through; `settled` says that steps were asked to wait for destructors.
+    """
 
     vector: Vector
     outcome: str
@@ -60,6 +63,7 @@ class Result:
     detail: str | None = None
     reached: frozenset[str] = frozenset()
     lacking: tuple[str, ...] = ()
+    settled: bool = False
 
     @property
     def id(self) -> str:
@@ -209,11 +213,15 @@ def _one(
     lacking = _lacking(vector, about, model)
     if lacking:
         return Result(vector, "unsupported", detail="needs " + ", ".join(lacking), lacking=lacking), None
-    answer = session.ask(sent(vector), crash_expected=model.aborted is not None)
+    message = sent(vector)
+    settled = about.defers and _wait_for_destructors(message, model)
+    answer = session.ask(message, crash_expected=model.aborted is not None)
     if "returns-on-failure" in about.features and isinstance(answer.what, Ran) and _blind(answer.what.steps):
         detail = "leaves out what a failing call returned, although it has the feature returns-on-failure"
         return Result(vector, "errored", detail=detail, reached=reached), answer
-    return _judged(vector, profile, model, against_model, answer, reached), answer
+    result = _judged(vector, profile, model, against_model, answer, reached)
+    result.settled = settled
+    return result, answer
 
 
 def _judged(
@@ -255,6 +263,16 @@ def _judged(
         between.append(Difference("end", "leaks", sorted(model.leaks), sorted(seen.leaks)))
     divergences = _merged(against_model, against_seen, between)
     return Result(vector, "failed" if divergences else "passed", divergences, None, reached)
+
+
+def _wait_for_destructors(message: dict[str, Any], model: Run) -> bool:
+    """Have the steps in which the model calls destructors end with a settle; the calls of native ones are not seen."""
+    native = any("native" in function for function in message.get("functions", {}).values())
+    found = False
+    for step, ours in zip(message["steps"], model.steps, strict=False):
+        if ours["events"] or native:
+            step["settle"] = found = True
+    return found
 
 
 def _blind(steps: Iterable[Vector]) -> bool:

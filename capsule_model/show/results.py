@@ -74,6 +74,7 @@ class Column:
     vectors: str | None = None
     expectations: Sequence[str] = ()
     faults: Sequence[str] = ()
+    settled: int = 0
 
     @property
     def percent(self) -> float:
@@ -202,6 +203,7 @@ def _column(name: str, document: Mapping[str, Any]) -> Column:
         specification.get("vectors"),
         declared.get("files", ()),
         declared.get("faults", ()),
+        sum(vector["outcome"] == "passed" and vector.get("settled", False) for vector in document["vectors"]),
     )
 
 

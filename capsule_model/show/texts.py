@@ -100,8 +100,10 @@ def made_of(column: Column) -> list[tuple[str, str]]:
         if outcomes[outcome]
     ]
     absent = [f"{clean(name, 80)}: {clean(why)}" for name, why in column.absent.items()]
+    late = f"{number(column.settled, 'vector')} passed with steps that wait for destructors" if column.settled else ""
     pairs = [
         ("not asked", "; ".join(quiet)),
+        ("settled", late),
         ("features", ", ".join(limited([clean(feature, 60) for feature in column.features]))),
         ("absent", "; ".join(limited(absent))),
         ("expectations", ", ".join(limited([clean(name, 100) for name in column.expectations]))),

@@ -16,7 +16,7 @@ import pytest
 from rich.console import Console
 
 from capsule_model.cli import run
-from capsule_model.conform.answers import Misbehaviour, Ran, Refused, Started, Unsupported
+from capsule_model.conform.answers import Misbehaviour, Ran, Refused, Started, Unsupported, started
 from capsule_model.conform.report import Report, as_json, print_report, sides_in_words, write_json
 from capsule_model.conform.runner import Result, choose_profile, run_vectors, sent
 from capsule_model.conform.session import Session
@@ -130,6 +130,59 @@ def test_sides_that_differ_read_differently() -> None:
     texts = sides_in_words("error", {"model": model, "seen": {**model, "bases": []}})
     assert texts == {"model": 'KeyError "k" with {"bases": ["LookupError"]}', "seen": 'KeyError "k" with {"bases": []}'}
     assert sides_in_words("error", {"model": model, "seen": model}) == dict.fromkeys(("model", "seen"), 'KeyError "k"')
+
+
+DYING: list[dict[str, Any]] = [
+    {**NEW, "args": {**NEW["args"], "destructor": {"function": "d"}}},
+    {"op": "Py_INCREF", "args": {"op": {"ref": "c"}}},
+    {"op": "Py_DECREF", "args": {"op": {"ref": "c"}}},
+    {"op": "Py_DECREF", "args": {"op": {"ref": "c"}}, "expect": {"events": [{"call": "d"}]}},
+]
+
+
+class Recording(Fake):
+    """A `Fake` that keeps what it is sent."""
+
+    def run(self, vector: Mapping[str, Any]) -> Ran | Unsupported | Refused:
+        """Keep the vector, and answer as the model does."""
+        self.settles = [step.get("settle", False) for step in vector["steps"]]
+        plain = {**vector, "steps": [{k: v for k, v in step.items() if k != "settle"} for step in vector["steps"]]}
+        return super().run(plain)
+
+
+@pytest.mark.parametrize(
+    ("defers", "function", "expected"),
+    [
+        (False, {"kind": "destructor", "steps": []}, [False, False, False, False]),
+        (True, {"kind": "destructor", "steps": []}, [False, False, False, True]),
+        (True, {"native": "PyErr_Clear"}, [True, True, True, True]),
+    ],
+)
+def test_steps_wait_for_destructors_that_are_deferred(
+    defers: bool, function: dict[str, Any], expected: list[bool]
+) -> None:
+    """An adapter that defers is told where the model calls a destructor, and the result says that it was."""
+    native = "native" in function
+    steps = [*DYING[:-1], {key: value for key, value in DYING[-1].items() if key != "expect" or not native}]
+    dying = {**vector("dying"), "steps": steps, "functions": {"d": function}, "leaks": []}
+    fake = Recording({}, defers=defers)
+    (result,) = results(fake, dying)
+    assert fake.settles == expected
+    assert (result.outcome, result.settled) == ("passed", defers)
+    document = as_json(Report(fake.about, PROFILES["cpython-3.13"], None, [result], []))
+    assert (document["summary"]["settled"], "settled" in document["vectors"][0]) == (int(defers), defers)
+    output = io.StringIO()
+    print_report(Report(fake.about, PROFILES["cpython-3.13"], None, [result], []), Console(file=output))
+    assert ("steps that wait for destructors: 1" in output.getvalue()) == defers
+
+
+def test_deferring_is_true_or_false() -> None:
+    """Anything else in the answer to `start` breaks the protocol."""
+    answer = {"protocol": 1, "implementation": "x", "version": "1", "ops": [], "features": []}
+    assert not started(answer).defers
+    assert started({**answer, "defers": True}).defers
+    with pytest.raises(Misbehaviour, match="expected true or false"):
+        started({**answer, "defers": 1})
 
 
 def test_in_process(vectors: Any, capsys: pytest.CaptureFixture[str]) -> None:
