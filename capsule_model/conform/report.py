@@ -142,7 +142,7 @@ def print_report(report: Report, console: Console, min_rules: float | None = Non
         lines = "1 line" if len(report.problems) == 1 else f"{len(report.problems)} lines"
         verdict = f"bad input, {lines} above; the other vectors: {verdict}"
     style = "bold red" if reasons or report.problems else "bold green"
-    _line(console, f"{verdict} ({len(report.results)} vectors)", style)
+    _line(console, f"{verdict} ({_number(len(report.results), 'vector')})", style)
 
 
 def as_json(report: Report) -> dict[str, Any]:
@@ -246,7 +246,7 @@ def _print_unsupported(report: Report, console: Console) -> None:
     for name, vectors in ordered[:_MOST_LACKING]:
         reason = report.about.absent.get(name)
         why = f": {clean(reason)}" if reason else ""
-        _line(console, f"  lacks {clean(name)} ({vectors} vectors){why}")
+        _line(console, f"  lacks {clean(name)} ({_number(vectors, 'vector')}){why}")
     if len(ordered) > _MOST_LACKING:
         _line(console, f"  and {len(ordered) - _MOST_LACKING} more")
     for name in sorted(set(report.about.absent) - lacking.keys()):
@@ -345,6 +345,10 @@ def in_words(key: str, value: Any) -> str:
     if last in ("events", "leaks") and isinstance(value, list):
         return ", ".join(clean(str(entry), 80) for entry in value) or "none"
     return value_text(value) if last == "return" else clean(value, 300) if isinstance(value, str) else shown(value, 300)
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _line(console: Console, text: str, style: str | None = None) -> None:

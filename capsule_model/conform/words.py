@@ -45,9 +45,9 @@ def argument_text(argument: Any) -> str:
         case {"hex": str(digits)}:
             return '"' + "".join(f"\\x{digits[i : i + 2]}" for i in range(0, min(len(digits), 80), 2)) + '"'
         case {"ref": token, "offset": int(offset)} if offset:
-            return f"{token} {'+' if offset > 0 else '-'} {abs(offset)}"
+            return f"{clean(str(token), 80)} {'+' if offset > 0 else '-'} {abs(offset)}"
         case {"module": name}:
-            return f"sys.modules[{_quoted(name)}]"
+            return f"sys.modules[{_quoted(str(name))}]"
         case {"arg": _}:
             return "self"
         case {"object": kind} if kind not in ("None", "PyCapsule_Type"):

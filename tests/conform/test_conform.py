@@ -188,7 +188,7 @@ def test_deferring_is_true_or_false() -> None:
 def test_in_process(vectors: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """The adapter file runs inside this process just as well."""
     assert run(["conform", "--in-process", "--vectors", vectors(vector("one", SOUND))]) == 0
-    assert "conformant (1 vectors)" in capsys.readouterr().out
+    assert "conformant (1 vector)" in capsys.readouterr().out
 
 
 def test_a_divergence_shows_all_three_sides(vectors: Any, capsys: pytest.CaptureFixture[str]) -> None:
