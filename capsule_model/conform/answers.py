@@ -79,9 +79,11 @@ def parse_line(line: bytes) -> dict[str, Any]:
     try:
         answer = json.loads(text)
     except (ValueError, RecursionError):
-        raise Misbehaviour("errored", f"noise on standard output: {_excerpt(line)}; expected a JSON object") from None
+        raise Misbehaviour(
+            "errored", f"wrote {_excerpt(line)} to standard output; expected a JSON object on one line"
+        ) from None
     if not isinstance(answer, dict):
-        raise Misbehaviour("errored", f"noise on standard output: {_excerpt(line)}; expected a JSON object")
+        raise Misbehaviour("errored", f"wrote {_excerpt(line)} to standard output; expected a JSON object on one line")
     return answer
 
 

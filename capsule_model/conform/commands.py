@@ -51,10 +51,16 @@ def conform(
     for option, file in (("--json", json_file), ("--draft", draft)):
         if file is not None and not file.absolute().parent.is_dir():
             raise ValueError(f"{option} {clean(str(file))}: no such folder; expected a file in one that exists")
+        if file is not None and file.is_dir():
+            raise ValueError(f"{option} {clean(str(file))}: is a folder; expected a file")
+    if draft is not None and draft.exists():
+        raise ValueError(f"--draft {clean(str(draft))}: is there already, and may have reasons; expected a new file")
     loaded = load(specs() / "vectors" if vectors is None else vectors, known_names())
     if not loaded.vectors:
         for problem in loaded.problems:
             print(f"capsule-model: {problem}", file=sys.stderr)
+        if not loaded.problems:
+            raise ValueError(f"--vectors {clean(str(vectors))}: no vectors; expected at least one")
         return 2
     session = Session(_adapter(adapter, in_process, time_limit))
     try:

@@ -28,6 +28,7 @@ def draft(about: Started, results: Sequence[Result], explained: Collection[str])
     left = [result for result in results if result.id not in explained]
     lines = [
         "# A draft of capsule-model conform: each reason and link is to be filled in, each class to be thought about.",
+        "# Entries of class unsupported may be deleted: what is unsupported needs no reason.",
         "format = 1",
         f"implementation = {_quoted(about.implementation)}",
     ]
@@ -81,9 +82,10 @@ def _lacking(result: Result) -> tuple[str, ...]:
 
 
 def _absences(about: Started, lacking: Sequence[str]) -> Iterator[str]:
-    for name in lacking:
-        reason = about.absent.get(name)
-        yield f"lacks {clean(name)}" + (f": {clean(reason)}" if reason else "")
+    yield "lacks " + ", ".join(clean(name) for name in dict.fromkeys(lacking))
+    for name in dict.fromkeys(lacking):
+        if name in about.absent:
+            yield f"{clean(name)}: {clean(about.absent[name])}"
 
 
 def _quoted(text: str) -> str:

@@ -219,5 +219,5 @@ def _applies(vector: Vector, profile: Profile) -> bool:
 
 
 def _first_sentence(text: str) -> str:
-    """Return a text up to its first full stop or colon that ends a clause."""
-    return re.split(r"(?<=[.:])\s", text, maxsplit=1)[0].rstrip(":")
+    """Return a text up to its first full stop that ends a sentence."""
+    return re.split(r"(?<=\.)\s", text, maxsplit=1)[0]

@@ -89,10 +89,12 @@ def report_of(
 
 def _start(session: Session) -> Started:
     """Start the adapter; a few attempts, for what it does once it may not do twice."""
-    for attempt in range(_START_ATTEMPTS):
+    first: Misbehaviour | None = None
+    for _ in range(_START_ATTEMPTS):
         try:
             return session.start()
         except Misbehaviour as failure:
-            if attempt == _START_ATTEMPTS - 1 or failure.outcome == "timed-out":
-                raise ValueError(f"the adapter {failure}") from None
-    raise AssertionError("unreachable")
+            first = first or failure
+            if failure.outcome == "timed-out":
+                break
+    raise ValueError(f"the adapter {first}") from None

@@ -288,9 +288,10 @@ def _print_declared(expected: Mapping[str, Expected], console: Console) -> None:
 
 def _conformant(report: Report) -> str:
     count = sum(result.outcome in DIVERGING for result in report.results)
-    if not count:
-        return "conformant"
-    return f"conformant but for {count} declared {'divergence' if count == 1 else 'divergences'}"
+    declared = f" but for {_number(count, 'declared divergence')}" if count else ""
+    unsupported = report.counts["unsupported"]
+    extent = f" as far as supported: {report.counts['passed']} passed, {unsupported} unsupported" if unsupported else ""
+    return f"conformant{declared}{extent}"
 
 
 def print_result(result: Result, console: Console) -> None:
@@ -313,6 +314,9 @@ def _divergence_lines(result: Result, divergence: Divergence) -> list[str]:
     where = f"step {divergence.path}" if divergence.path != "end" else "at the end"
     sides = {"expected": divergence.expected, "model": divergence.model, "seen": divergence.seen}
     texts = sides_in_words(divergence.key, {label: value for label, value in sides.items() if value is not MISSING})
+    asked = not any(other.key in ("undefined", "abort") for other in result.divergences)
+    if divergence.key == "return" and "model" in texts and "seen" not in texts and asked:
+        texts["seen"] = "nothing: the observation has no return"
     return [f"{where}{call}: {divergence.key}", *(f"  {label:<9}{text}" for label, text in texts.items())]
 
 

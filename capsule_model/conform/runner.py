@@ -312,7 +312,8 @@ def _diagnosed(seen: Run) -> str:
 
 def _lacking(vector: Vector, about: Started, model: Run) -> tuple[str, ...]:
     features = needs(vector, model.steps) - about.features
-    return (*sorted(features), *sorted(operations_used(vector) - about.ops))
+    # An operation may be called as the feature that it needs.
+    return (*sorted(features), *sorted(operations_used(vector) - about.ops - features))
 
 
 def _sent_step(step: Vector) -> dict[str, Any]:

@@ -179,9 +179,22 @@ def _expectation(expect: Vector, names: Names, known: Known) -> Iterator[str]:
             yield f"unknown error code {shown(code)}; expected {_nearest(code, error_codes())}"
         elif row["type"] != error["type"]:
             yield f"error code {code} goes with {row['type']}; found {shown(error['type'])}"
+    returned = expect.get("return")
+    same = returned.get("same", returned) if isinstance(returned, Mapping) else {}
+    token = same.get("ref") if isinstance(same, Mapping) else None
+    if token is not None and (fault := _expected_token(token, names)) is not None:
+        yield fault
     for event in expect.get("events", ()):
         if "call" in event and event["call"] not in names.functions:
             yield f"event calls {shown(event['call'])}; expected {_nearest(event['call'], names.functions)}"
+
+
+def _expected_token(token: str, names: Names) -> str | None:
+    base = _GENERATION.sub("", token)
+    parents = {name[:end] for name in names.modules for end, letter in enumerate(name) if letter == "."}
+    if token.startswith(("#", "?")) or "/" in token or base in names.everything or base in parents:
+        return None
+    return f"expected return {shown(token)} is bound nowhere; expected {_nearest(base, names.everything)}"
 
 
 def _expectations(step: Vector) -> Iterator[Vector]:

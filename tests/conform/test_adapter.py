@@ -66,7 +66,7 @@ def run_with(way: str, time_limit: float = 10.0) -> list[Result]:
     [
         ("signal", "crashed", "died of SIGSEGV; its standard error ends: \\x1b[31mlast words"),
         ("exit", "crashed", "ended with exit code 3"),
-        ("noise", "errored", r'noise on standard output: "Hello \\u001b[2J\\n"; expected a JSON object'),
+        ("noise", "errored", r'wrote "Hello \\u001b[2J\\n" to standard output; expected a JSON object on one line'),
         ("noise-after", "errored", "bye"),
         ("order", "errored", "answered out of order: seq "),
         ("twice", "errored", "seq"),

@@ -185,6 +185,51 @@ def test_deferring_is_true_or_false() -> None:
         started({**answer, "defers": 1})
 
 
+def test_a_forgotten_return_is_told() -> None:
+    """An observation without `return`, where the model has one, gets a line that says so."""
+    silent = Ran([{**QUIET, "return": {"ref": "c"}}, QUIET], ["c"])
+    fake = Fake({"silent": silent})
+    output = io.StringIO()
+    report = Report(fake.about, PROFILES["cpython-3.13"], None, results(fake, vector("silent", SOUND)), [])
+    print_report(report, Console(file=output, width=200))
+    assert "seen     nothing: the observation has no return" in output.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--draft", "{kept}"], "--draft {kept}: is there already, and may have reasons; expected a new file"),
+        (["--json", "{folder}"], "--json {folder}: is a folder; expected a file"),
+        (["--vectors", "{empty}"], "--vectors {empty}: no vectors; expected at least one"),
+    ],
+)
+def test_nothing_is_lost_and_nothing_is_silent(
+    options: list[str], expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is there is not overwritten, a folder is no file, and no vectors are an error: one line before the run."""
+    kept, empty = tmp_path / "kept.toml", tmp_path / "empty.json"
+    kept.write_text("reasons")
+    empty.write_text('{"format": 1, "vectors": []}')
+    names = {"kept": str(kept), "folder": str(tmp_path), "empty": str(empty)}
+    assert run(["conform", *(option.format(**names) for option in options)]) == 2
+    seen = capsys.readouterr()
+    assert (seen.out, seen.err) == ("", f"capsule-model: {expected.format(**names)}\n")
+    assert kept.read_text() == "reasons"
+
+
+def test_what_is_not_supported_is_in_the_verdict(vectors: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """An adapter that lacks something is conformant only as far as it goes, and the last line says how far."""
+    lacking = Started("fake", "1", "cpython-3.13", frozenset({"PyCapsule_New"}), frozenset())
+    fake = Fake({})
+    fake.about = lacking
+    bare = {**vector("bare"), "steps": [NEW]}
+    output = io.StringIO()
+    found = results(fake, bare, vector("more", SOUND))
+    print_report(Report(lacking, PROFILES["cpython-3.13"], None, found, []), Console(file=output, width=200))
+    last = output.getvalue().splitlines()[-1].strip()
+    assert last == "conformant as far as supported: 1 passed, 1 unsupported (2 vectors)"
+
+
 def test_in_process(vectors: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """The adapter file runs inside this process just as well."""
     assert run(["conform", "--in-process", "--vectors", vectors(vector("one", SOUND))]) == 0

@@ -421,6 +421,7 @@ class Bench:
     def drafted(self, *options: str, reason: str = "So it is.") -> Path:
         """Return a file of expectations that explains what a run shows now."""
         draft = self.folder / "draft.toml"
+        draft.unlink(missing_ok=True)
         self.conform("--draft", str(draft), *options)
         text = draft.read_text().replace('reason = ""', f'reason = "{reason}"')
         file = self.folder / f"expectations{len(list(self.folder.iterdir()))}.toml"

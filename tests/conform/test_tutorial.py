@@ -129,7 +129,7 @@ def walked(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         if part.kind in ("go", "take"):
             assemble(file, part)
             (folder / "adapter.go").write_text(written(file), encoding="utf-8")
-        elif part.name:
+        elif part.kind == "json":
             (folder / part.name).write_text(part.text, encoding="utf-8")
         elif part.kind == "console" and part.step != "1":
             done = subprocess.run(
@@ -150,11 +150,48 @@ def test_output_is_what_the_text_shows(number: int, walked: list[str]) -> None:
 
 def test_first_vector_passes_within_ten_steps(walked: list[str]) -> None:
     """The first conformant verdict is printed in the step that the introduction promises."""
-    verdicts = [step for (step, _, _), seen in zip(sessions(), walked, strict=True) if "\nconformant " in seen]
+    verdicts = [
+        step
+        for (step, _, _), seen in zip(sessions(), walked, strict=True)
+        if re.search(r"^conformant\b", seen, re.MULTILINE)
+    ]
     assert int(verdicts[0]) == STEPS_TO_FIRST_PASS <= 10
     assert f"After {('zero one two three four five six seven eight nine ten').split()[STEPS_TO_FIRST_PASS]} steps" in (
         TUTORIAL.read_text(encoding="utf-8")
     )
+
+
+def test_answers_learnt_by_heart_fail_as_the_text_shows(tmp_path: Path) -> None:
+    """An adapter that repeats the answers of step 8 fails the renamed copy, with the output that is shown."""
+    answers = next(shown for step, commands, shown in sessions() if step == "8" and "talk.jsonl" in commands)
+    named = {part.name: part.text for part in parts()}
+    adapter, vector = tmp_path / "by_heart.py", tmp_path / "first.json"
+    adapter.write_text(
+        "import json, sys\n"
+        f"answers = {[re.sub('{…}', '{}', line) for line in answers.splitlines()]!r}\n"
+        "learnt = dict(zip(('start', 'run', 'stop'), map(json.loads, answers)))\n"
+        "for line in sys.stdin:\n"
+        "    asked = json.loads(line)\n"
+        "    print(json.dumps(learnt[asked['cmd']] | {'seq': asked['seq']}), flush=True)\n",
+        encoding="utf-8",
+    )
+    vector.write_text(named["first.json"], encoding="utf-8")
+    conform = [sys.executable, "-m", "capsule_model", "conform", "--vectors", str(vector)]
+    conform += ["--adapter", shlex.join([sys.executable, str(adapter)])]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"}
+    copied, alone = (
+        subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", check=False)
+        for command in (conform, [*conform, "--no-copies"])
+    )
+    assert unlike(named["by-heart"], copied.stdout) is None, copied.stdout + copied.stderr
+    assert (copied.returncode, alone.returncode) == (1, 0), alone.stdout + alone.stderr
+
+
+def test_both_lists_of_common_steps_agree() -> None:
+    """The introduction and the last section name the same steps as independent of the language."""
+    lists = re.findall(r"[Ss]teps ([\d, and]+) stand as they are", TUTORIAL.read_text(encoding="utf-8"))
+    assert len(lists) == 2
+    assert lists[0] == lists[1]
 
 
 def test_end_is_the_adapter_of_the_project() -> None:

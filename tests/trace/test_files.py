@@ -134,6 +134,10 @@ def test_brackets_in_strings_do_not_nest() -> None:
         ({"steps": [{**NEW, "bind": "c"}, {"op": "settle", "bind": "x"}]}, "settle returns nothing, which cannot be"),
         ({"steps": [{"op": "Py_INCREF", "args": {"op": {"ref": "cc"}}}]}, 'step 0: "cc" is bound nowhere; expected'),
         (
+            {"steps": [{"op": "PyCapsule_GetContext", "args": {"capsule": None}, "expect": {"return": {"ref": "cc"}}}]},
+            'step 0: expected return "cc" is bound nowhere; expected',
+        ),
+        (
             {"steps": [{"op": "Py_INCREF", "args": {"op": {"ref": "c"}}}, NEW]},
             'step 0: "c" is bound only later; expected a name that an earlier step binds',
         ),
