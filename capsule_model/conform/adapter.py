@@ -28,7 +28,7 @@ from capsule_model.conform.answers import (
 )
 from capsule_model.trace.wording import clean
 
-__all__ = ["Adapter", "AdapterProcess", "command_of"]
+__all__ = ["Adapter", "AdapterProcess", "command_of", "end_group"]
 
 _T = TypeVar("_T")
 
@@ -187,7 +187,7 @@ class AdapterProcess:
             return
         self._output.closed = True
         # The group is ended even where its leader is already gone: what it left behind would hold the pipes.
-        _end(process)
+        end_group(process)
         try:
             process.wait(_GRACE)
         except subprocess.TimeoutExpired:
@@ -226,7 +226,8 @@ class _Lines:
         return False
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def end_group(process: subprocess.Popen[bytes]) -> None:
+    """End a process that was started in a session of its own, with all that it started."""
     try:
         if os.name == "posix":
             os.killpg(process.pid, signal.SIGKILL)

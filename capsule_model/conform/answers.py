@@ -91,13 +91,13 @@ def started(answer: Mapping[str, Any]) -> Started:
     """Read the answer to `start`; raise `Misbehaviour` for a wrong one."""
     if "error" in answer:
         raise Misbehaviour("errored", f"refused to start: {shown(answer['error'])}")
-    if answer.get("protocol") != 1:
+    if answer.get("protocol") != 1 or type(answer["protocol"]) is not int:
         raise Misbehaviour("errored", f"speaks protocol {shown(answer.get('protocol'), 40)}; expected 1")
     profile, absent = answer.get("profile"), answer.get("absent", {})
     behaviours = answer.get("behaviours")
-    for key in ("implementation", "version"):
-        _expect(isinstance(answer.get(key), str), key, answer.get(key), "a string")
-    _expect(profile is None or isinstance(profile, str), "profile", profile, "a string or null")
+    for key, limit in (("implementation", 100), ("version", 200)):
+        _expect(_is_text(answer.get(key), limit), key, answer.get(key), f"a string of at most {limit} characters")
+    _expect(profile is None or _is_text(profile, 100), "profile", profile, "a string of at most 100 characters or null")
     _expect(isinstance(absent, dict) and all(isinstance(v, str) for v in absent.values()), "absent", absent, "reasons")
     for key in ("ops", "features"):
         _expect(_is_names(answer.get(key)), key, answer.get(key), "a list of strings")
@@ -170,6 +170,10 @@ def _is_error(error: Any) -> bool:
         and isinstance(error.get("text", ""), str)
         and isinstance(error.get("attributes", {}), dict)
     )
+
+
+def _is_text(value: Any, limit: int) -> bool:
+    return isinstance(value, str) and len(value) <= limit
 
 
 def _is_names(value: Any) -> bool:

@@ -19,7 +19,8 @@ from capsule_model.conform.answers import Started
 from capsule_model.conform.observation import hash16, observation_hash
 from capsule_model.conform.runner import Result
 from capsule_model.locate import specs
-from capsule_model.trace.files import MAX_DEPTH, MAX_FILE
+from capsule_model.profiles import PROFILES
+from capsule_model.trace.files import MAX_DEPTH
 from capsule_model.trace.schema import Validator
 from capsule_model.trace.wording import clean, shown
 
@@ -41,6 +42,10 @@ __all__ = [
 CLASSES = ("by-design", "differs", "crash", "unsupported")
 DIVERGING = ("failed", "errored", "crashed", "timed-out")
 
+_MAX_FILE = 1024 * 1024
+# A dotted key of 17 parts or more: tomllib keeps every beginning of a key, and needs the square of its length.
+_PART = r"""(?:[A-Za-z0-9_-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')[ \t]*+"""
+_DEEP_KEY = re.compile(rf"(?<![A-Za-z0-9_-]){_PART}(?:\.[ \t]*+{_PART}){{16}}")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 # What would be right, by the last key of the place of a fault.
 _RIGHT = {
@@ -211,13 +216,16 @@ def _parsed(file: Path) -> dict[str, Any]:
         raise ValueError("no such file; expected expectations in TOML")
     try:
         with file.open("rb") as stream:
-            data = stream.read(MAX_FILE + 1)
+            data = stream.read(_MAX_FILE + 1)
     except OSError as error:
         raise ValueError(f"cannot be read: {error.strerror or error}; expected expectations in TOML") from None
-    if len(data) > MAX_FILE:
-        raise ValueError(f"larger than {MAX_FILE} bytes; expected at most that")
+    if len(data) > _MAX_FILE:
+        raise ValueError(f"larger than {_MAX_FILE} bytes; expected at most that")
     try:
-        document = tomllib.loads(data.decode("utf-8"))
+        text = data.decode("utf-8")
+        if _DEEP_KEY.search(text):
+            raise RecursionError
+        document = tomllib.loads(text)
     except UnicodeDecodeError as error:
         raise ValueError(f"byte {error.start} is not UTF-8; expected UTF-8 throughout") from None
     except RecursionError:
@@ -258,6 +266,9 @@ def _expectations(document: dict[str, Any], name: str, known_ids: Collection[str
             raise ValueError(
                 f"{place}: class is {entry.why.class_} where outcome is {entry.outcome}; expected unsupported in both"
             )
+        for profile in entry.profiles or ():
+            if profile not in PROFILES:
+                raise ValueError(f"{place}: no profile {clean(profile, 100)}; expected one that `profiles list` names")
         for identifier in entry.vectors:
             if identifier not in known_ids:
                 nearest = get_close_matches(identifier, known_ids, 1, 0.4)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from capsule_model.conform.adapter import end_group
 from capsule_model.locate import specs
 from capsule_model.trace.wording import clean
 
@@ -128,17 +129,29 @@ def _compiled(compiler: Path, module: str, source: Path, folder: Path, *flags: s
 
 def _run(command: Sequence[str], time_limit: float, what: str) -> str:
     """Return the standard output of a program that ends well; raise `CannotRun` with `what` and why."""
+    pipe = subprocess.PIPE
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=time_limit, check=False)
-    except subprocess.TimeoutExpired:
-        raise CannotRun(f"{what}: no end within {time_limit:g} seconds") from None
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, start_new_session=os.name == "posix"
+        )
     except OSError as error:
         raise CannotRun(f"{what}: {error.strerror or error}") from None
-    if done.returncode:
-        how = f"signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}"
-        said = _complaint(done.stderr.decode("utf-8", "replace"))
+    try:
+        out, err = process.communicate(timeout=time_limit)
+    except subprocess.TimeoutExpired:
+        raise CannotRun(f"{what}: no end within {time_limit:g} seconds") from None
+    finally:
+        # What it started is ended with it, also where whoever asked has had enough.
+        end_group(process)
+        process.wait()
+        for stream in (process.stdout, process.stderr):
+            assert stream is not None
+            stream.close()
+    if process.returncode:
+        how = f"signal {-process.returncode}" if process.returncode < 0 else f"exit code {process.returncode}"
+        said = _complaint(err.decode("utf-8", "replace"))
         raise CannotRun(f"{what}: {how}" + (f": {said}" if said else ""))
-    return done.stdout.decode("utf-8", "replace")
+    return out.decode("utf-8", "replace")
 
 
 def _complaint(text: str) -> str:

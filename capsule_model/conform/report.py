@@ -291,7 +291,8 @@ def _conformant(report: Report) -> str:
     declared = f" but for {_number(count, 'declared divergence')}" if count else ""
     unsupported = report.counts["unsupported"]
     extent = f" as far as supported: {report.counts['passed']} passed, {unsupported} unsupported" if unsupported else ""
-    return f"conformant{declared}{extent}"
+    waiting = f", {report.settled} by waiting for destructors" if report.settled else ""
+    return f"conformant{declared}{extent}{waiting}"
 
 
 def print_result(result: Result, console: Console) -> None:

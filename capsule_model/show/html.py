@@ -67,6 +67,7 @@ def _column(column: Column, comparison: Comparison) -> dict[str, Any]:
         "total": column.total,
         "percent": f"{column.percent:g}",
         "passed": kinds["passed"],
+        "settled": column.settled,
         "asked": len(column.entries) - kinds["quiet"],
         "kinds": kinds,
         "other": column.name in comparison.others,

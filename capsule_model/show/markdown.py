@@ -54,8 +54,9 @@ def _beginning(comparison: Comparison) -> list[str]:
         "",
         f"What {number(len(columns), 'implementation')} of the capsule API made of the vectors of the specification.",
         "Every figure counts vectors; a row is a chapter, a column the result in the file of that name; figures lead",
-        "to the notes. Rules reached are those that vectors which passed went through. This page is made again, in the",
-        "folder of the results, by",
+        "to the notes. Rules reached are those that vectors which passed went through. Vectors that passed by waiting",
+        "had steps that end with what destructors do that wait for a collector; a CPython runs them at once.",
+        "This page is made again, in the folder of the results, by",
         "",
         f"    capsule-model report {files} --markdown README.md",
         "",
@@ -78,7 +79,7 @@ def _summary(comparison: Comparison, anchors: dict[str, str]) -> Iterator[str]:
             _text(f"{implementation} {version}"),
             _text(profile),
             f"{column.reached} of {column.total} ({column.percent:g} %)",
-            f"{kinds['passed']} of {asked}",
+            f"{kinds['passed']} of {asked}" + (f", {column.settled} by waiting" if column.settled else ""),
             *(f"{KINDS[kind].mark} {kinds[kind]}" if kinds[kind] else "0" for kind in LOUD),
         ]
         yield f"| {' | '.join(cells)} |"

@@ -151,6 +151,8 @@ def _parsed(text: str) -> dict[str, Any]:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    # Half a surrogate pair is no text that a schema can be asked about.
+    pairs = [(key.encode("utf-8", "backslashreplace").decode("utf-8"), value) for key, value in pairs]
     found = dict(pairs)
     if len(found) < len(pairs):
         twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)

@@ -1974,8 +1974,8 @@ static bool perform_own(int id, json *args, const text *bind, buffer *out, error
     case OP_LAYOUT:
         argument = member(args, literal("op"));
         size = argument == NULL ? 0 : value_of(argument, literal("op"));
-        if (size == 0 || !may_be_object(size))
-            fail_plain("layout takes an object");
+        if (size == 0 || !may_be_object(size) || !is_capsule((PyObject *)size))
+            fail_plain("layout takes a capsule");
         else if (!now.failed)
             put_layout(out, (PyObject *)size);
         return true;

@@ -1227,7 +1227,9 @@ class Session:
 
     def _layout(self, args: Json, bind: str | None) -> Any:
         op = self.value(args["op"], "op")
-        kind = object_at(read_word(op + TYPE_OFFSET))
+        if not op or read_word(op + TYPE_OFFSET) != self.adapter.capsule_type:
+            raise Malformed("layout takes a capsule")
+        kind = object_at(self.adapter.capsule_type)
         words: list[Any] = [{"header": name} for name in HEADER]
         words += [] if FREE_THREADED else [{"refcnt": refcnt(op)}]
         words.append({"type": kind.__name__})

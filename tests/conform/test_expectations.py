@@ -24,7 +24,6 @@ from capsule_model.conform.expectations import (
 from capsule_model.conform.report import vectors_digest
 from capsule_model.conform.runner import Divergence, Result
 from capsule_model.locate import specs
-from capsule_model.trace.files import MAX_FILE
 
 ROOT = Path(__file__).resolve().parents[2]
 MISBEHAVING = f"{sys.executable} {Path(__file__).with_name('adapters') / 'misbehaving.py'}"
@@ -248,7 +247,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     """No file, a folder, too large a file and one that is not UTF-8 are one line each."""
     for content, message in (
         (None, "no such file"),
-        (b"#" * (MAX_FILE + 1), f"larger than {MAX_FILE} bytes"),
+        (b"#" * (1024 * 1024 + 1), "larger than 1048576 bytes"),
         (b"# \xff", "byte 2 is not UTF-8"),
     ):
         file = tmp_path / "e.toml"
@@ -644,3 +643,18 @@ def test_a_hostile_adapter_cannot_spoil_a_draft(bench: Bench) -> None:
     assert entry["outcome"] == "errored"
     assert entry["versions"] == ["*"]
     assert "\x1b" not in draft.read_text()
+
+
+def test_a_dotted_key_without_end_is_refused_unread(tmp_path: Path) -> None:
+    """Keys of many parts would cost the square of their length in memory; an unknown profile can never apply."""
+    file = tmp_path / "deep.toml"
+    file.write_text(".".join(["a"] * 20_000) + " = 1")
+    with pytest.raises(ValueError, match="nested too deep"):
+        load_expectations(file, shipped_ids())
+    file.write_text(
+        'format = 1\nimplementation = "x"\n[[divergence]]\nclass = "differs"\nversions = ["*"]\nprofiles = ["nope"]\n'
+        'outcome = "failed"\nreason = "r"\nlink = "https://example.org/why"\n'
+        f'vectors = {{ "{sorted(shipped_ids())[0]}" = "0123456789abcdef" }}\n'
+    )
+    with pytest.raises(ValueError, match="no profile nope; expected one that"):
+        load_expectations(file, shipped_ids())

@@ -207,7 +207,7 @@ for line in sys.stdin:
     request = json.loads(line)
     seq = {"seq": request["seq"]}
     if request["cmd"] == "start":
-        answer = {"protocol": 1, "implementation": nasty, "version": nasty, "profile": nasty,
+        answer = {"protocol": 1, "implementation": nasty[:100], "version": nasty[:200], "profile": nasty[:100],
                   "ops": ["PyCapsule_New", "PyCapsule_GetPointer"], "features": [], "absent": {"layout": nasty}}
     elif request["cmd"] == "run":
         step = {"return": nasty, "error": {"type": nasty, "bases": [], "text": nasty, "attributes": {nasty: nasty}}}

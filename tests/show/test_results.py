@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from functools import cache
@@ -10,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from capsule_model.cli import run
+from capsule_model.conform.answers import Started
 from capsule_model.conform.commands import known_names
+from capsule_model.conform.expectations import Expectations, builtin_expectations, shipped_ids
 from capsule_model.conform.report import vectors_digest
 from capsule_model.locate import specs
 from capsule_model.show.comparison import compare, shortcomings
@@ -75,6 +78,19 @@ def test_result_is_of_these_vectors(name: str) -> None:
     found = column(name).vectors
     if found != digest():
         pytest.fail(f"specs/results/{name}.json is of vectors {found}, not {digest()}; {again(name)}", pytrace=False)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_result_has_the_reasons_of_today(name: str) -> None:
+    """A result older than the expectations of its implementation is out of date."""
+    document = json.loads((specs() / "results" / f"{name}.json").read_text("utf-8"))
+    about = document["implementation"]
+    declared = builtin_expectations(about["name"], shipped_ids()) or Expectations(about["name"])
+    started = Started(about["name"], about["version"], about["profile"], frozenset(), frozenset())
+    if document["expectations"]["files"]:
+        assert document["expectations"]["digest"] == declared.digest(started), again(name)
+    else:
+        assert not declared.applying(started), again(name)
 
 
 @pytest.mark.parametrize("name", NAMES)
