@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import click
 from rich.console import Console
@@ -22,6 +22,7 @@ from capsule_model.profiles import BEHAVIOURS, PROFILES, profile_named
 __all__ = ["main", "run"]
 
 _PATH = click.Path(path_type=Path)
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -62,6 +63,17 @@ def _percent(context: click.Context, parameter: click.Parameter, value: str | No
     return number
 
 
+def _time_limit(default: float) -> Callable[[_Command], _Command]:
+    return click.option(
+        "--time-limit",
+        metavar="SECONDS",
+        type=click.FloatRange(0.01, 86400),
+        default=default,
+        show_default=True,
+        help="How long one vector may take.",
+    )
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="capsule-model")
 def main() -> None:
@@ -85,14 +97,7 @@ def main() -> None:
 @click.option("--in-process", is_flag=True, help="Run the ctypes adapter here instead of in a process of its own.")
 @click.option("--no-copies", is_flag=True, help="Do not run each vector again with its names replaced.")
 @click.option("--min-rules", metavar="PERCENT", callback=_percent, help="Fail if fewer rules are reached.")
-@click.option(
-    "--time-limit",
-    metavar="SECONDS",
-    type=click.FloatRange(0.01, 86400),
-    default=10.0,
-    show_default=True,
-    help="How long one vector may take.",
-)
+@_time_limit(10.0)
 def conform(
     adapter: str | None,
     profile: str | None,
@@ -183,14 +188,7 @@ def report(results: tuple[Path, ...], html_file: Path | None, markdown_file: Pat
 )
 @click.option("--vectors", metavar="PATH", type=_PATH, help="A file or a folder of vectors (default: all).")
 @click.option("--jobs", metavar="N", type=click.IntRange(1, 1024), help="How many to run at once (default: the cores).")
-@click.option(
-    "--time-limit",
-    metavar="SECONDS",
-    type=click.FloatRange(0.01, 86400),
-    default=60.0,
-    show_default=True,
-    help="How long one vector may take.",
-)
+@_time_limit(60.0)
 def matrix(
     names: tuple[str, ...],
     interpreters: Path,

@@ -20,7 +20,7 @@ from capsule_model.conform.observation import hash16, observation_hash
 from capsule_model.conform.runner import Result
 from capsule_model.locate import specs
 from capsule_model.profiles import PROFILES
-from capsule_model.trace.files import MAX_DEPTH
+from capsule_model.trace.files import MAX_DEPTH, read_text
 from capsule_model.trace.schema import Validator
 from capsule_model.trace.wording import clean, shown
 
@@ -212,22 +212,11 @@ def _components(version: str) -> tuple[str, ...]:
 
 
 def _parsed(file: Path) -> dict[str, Any]:
-    if not file.is_file():
-        raise ValueError("no such file; expected expectations in TOML")
+    text = read_text(file, _MAX_FILE, "expectations in TOML")
     try:
-        with file.open("rb") as stream:
-            data = stream.read(_MAX_FILE + 1)
-    except OSError as error:
-        raise ValueError(f"cannot be read: {error.strerror or error}; expected expectations in TOML") from None
-    if len(data) > _MAX_FILE:
-        raise ValueError(f"larger than {_MAX_FILE} bytes; expected at most that")
-    try:
-        text = data.decode("utf-8")
         if _DEEP_KEY.search(text):
             raise RecursionError
         document = tomllib.loads(text)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"byte {error.start} is not UTF-8; expected UTF-8 throughout") from None
     except RecursionError:
         raise ValueError(f"nested too deep; expected at most {MAX_DEPTH} levels") from None
     except ValueError as error:

@@ -14,7 +14,7 @@ from typing import Any
 from capsule_model.conform.expectations import DIVERGING
 from capsule_model.conform.runner import OUTCOMES
 from capsule_model.locate import specs
-from capsule_model.trace.files import MAX_DEPTH, too_deep
+from capsule_model.trace.files import MAX_DEPTH, read_text, too_deep
 from capsule_model.trace.schema import Validator
 from capsule_model.trace.wording import clean, shown
 
@@ -107,7 +107,7 @@ def read_results(files: Sequence[Path]) -> list[Column]:
     columns = []
     for file in files:
         try:
-            columns.append(_column(file.stem, _parsed(_text(file))))
+            columns.append(_column(file.stem, _parsed(read_text(file, MAX_RESULT, "what conform --json wrote"))))
         except ValueError as error:
             raise ValueError(f"{_path(file)}: {clean(str(error), 600)}") from None
     return columns
@@ -115,22 +115,6 @@ def read_results(files: Sequence[Path]) -> list[Column]:
 
 def _path(file: Path) -> str:
     return clean(str(file), 300)
-
-
-def _text(file: Path) -> str:
-    if not file.is_file():
-        raise ValueError("no such file; expected what conform --json wrote")
-    try:
-        with file.open("rb") as stream:
-            data = stream.read(MAX_RESULT + 1)
-    except OSError as error:
-        raise ValueError(f"cannot be read: {error.strerror or error}; expected what conform --json wrote") from None
-    if len(data) > MAX_RESULT:
-        raise ValueError(f"larger than {MAX_RESULT} bytes; expected at most that")
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"byte {error.start} is not UTF-8; expected UTF-8 throughout") from None
 
 
 def _parsed(text: str) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from capsule_model.trace.meaning import Known, faults
 from capsule_model.trace.schema import Validator
 from capsule_model.trace.wording import clean, shown
 
-__all__ = ["MAX_DEPTH", "MAX_FILE", "MAX_VECTOR", "Loaded", "Problem", "Vector", "load", "too_deep"]
+__all__ = ["MAX_DEPTH", "MAX_FILE", "MAX_VECTOR", "Loaded", "Problem", "Vector", "load", "read_text", "too_deep"]
 
 MAX_FILE = 8 * 1024 * 1024
 MAX_VECTOR = 1024 * 1024
@@ -136,17 +136,26 @@ def _read(file: Path, problem: Any) -> str | None:
         problem("not a regular file; expected a file of vectors or a folder")
         return None
     try:
-        with file.open("rb") as stream:
-            data = stream.read(MAX_FILE + 1)
-        if len(data) > MAX_FILE:
-            problem(f"larger than {MAX_FILE} bytes; expected at most that")
-            return None
-        return data.decode("utf-8")
-    except OSError as error:
-        problem(f"cannot be read: {error.strerror or error}")
-    except UnicodeDecodeError as error:
-        problem(f"byte {error.start} is not UTF-8; expected UTF-8 throughout")
+        return read_text(file, MAX_FILE, "vectors")
+    except ValueError as error:
+        problem(str(error))
     return None
+
+
+def read_text(file: Path, limit: int, expected: str) -> str:
+    """Return the text of a file of at most `limit` bytes; raise `ValueError` with one line for any other."""
+    if not file.is_file():
+        raise ValueError(f"no such file; expected {expected}")
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(limit + 1)
+        if len(data) <= limit:
+            return data.decode("utf-8")
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror or error}; expected {expected}") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"byte {error.start} is not UTF-8; expected UTF-8 throughout") from None
+    raise ValueError(f"larger than {limit} bytes; expected at most that")
 
 
 def _parse(text: str, problem: Any) -> Any:

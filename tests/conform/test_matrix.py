@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from vector_samples import NEW, SOUND, WRONG
 
 from capsule_model.cli import run
 from capsule_model.conform import matrix as matrix_module
@@ -22,14 +23,6 @@ from capsule_model.trace.schema import Validator
 ROOT = Path(__file__).resolve().parents[2]
 MISBEHAVING = Path(__file__).parent / "adapters" / "misbehaving.py"
 
-NEW: dict[str, Any] = {
-    "op": "PyCapsule_New",
-    "args": {"pointer": {"ptr": "p1"}, "name": {"cstr": "a"}, "destructor": None},
-    "bind": "c",
-}
-GET: dict[str, Any] = {"op": "PyCapsule_GetPointer", "args": {"capsule": {"ref": "c"}, "name": {"cstr": "a"}}}
-SOUND = GET | {"expect": {"return": {"ptr": "p1"}}}
-WRONG = GET | {"expect": {"return": None}}
 MODEL = "from capsule_model.conform.controls import main as serve\ndef main(): serve(['model', 'cpython-3.13'])\n"
 
 ABSENT = """

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from vector_samples import GET, SOUND, WRONG, vector
 
 import capsule_model.conform.test_vectors  # noqa: F401  # once, and not in every run of pytest inside a test
 
@@ -21,22 +22,8 @@ CONTROLS = f"{sys.executable} -m capsule_model.conform.controls"
 MODEL = f"{CONTROLS} model cpython-3.13"
 NODE = "capsule_model.conform.test_vectors"
 
-NEW: dict[str, Any] = {
-    "op": "PyCapsule_New",
-    "args": {"pointer": {"ptr": "p1"}, "name": {"cstr": "a"}, "destructor": None},
-    "bind": "c",
-}
-GET: dict[str, Any] = {"op": "PyCapsule_GetPointer", "args": {"capsule": {"ref": "c"}, "name": {"cstr": "a"}}}
-SOUND = GET | {"expect": {"return": {"ptr": "p1"}}}
-WRONG = GET | {"expect": {"return": None}}
 PENDING = GET | {"pending": {"type": "KeyError", "text": "k"}}
 BY_DESIGN = "by-design: It is meant so. (https://example.org/why)"
-
-
-def vector(name: str, *steps: Mapping[str, Any], **keys: Any) -> dict[str, Any]:
-    """Return a vector that makes a capsule, then does `steps`, and leaks the capsule."""
-    start = {"id": f"test.sample.{name}", "title": f"{name} is shown", "rules": ["PyCapsule_New/returns-capsule"]}
-    return {**start, "steps": [NEW, *steps], "leaks": ["c"], **keys}
 
 
 ONE = vector("one", SOUND)
