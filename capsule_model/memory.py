@@ -75,8 +75,10 @@ class Memory:
     ``count`` numbers what is created and what is freed; histories quote it, or the label of the step that was
     running. ``strings`` remembers C strings that were read, until their block is written to or freed. ``structs``
     reads and writes the structs of objects, which lie in no block: (address, size, bytes to write or None) gives
-    the bytes, or None where no object ever was.
+    the bytes, or None where no object ever was. ``most`` is the largest alignment that the machine asks of a scalar.
     """
+
+    most = 8
 
     def __init__(self, word: int, order: Literal["little", "big"]) -> None:
         self.word = word
@@ -261,7 +263,7 @@ class Memory:
         return lines
 
     def _aligned(self, address: int, size: int, doing: str) -> None:
-        if address % size:
+        if address % min(size, self.most):
             raise self.complain(Kind.MISALIGNED, address, f"{doing} {size} bytes at", self.nearest(address))
 
     def _forget_strings(self, block: Block) -> None:

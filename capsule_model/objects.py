@@ -60,7 +60,7 @@ class PyObject:
 
     ``attrs`` are its own attributes (each an owned reference), ``raising`` its properties that raise,
     ``getattr`` its ``__getattr__``, ``value`` the Python value of a str, an int or a bool, and ``name`` what a
-    module or a class is called.
+    module or a class is called. ``dealloc`` is what its type does, called with its address, before it is freed.
     """
 
     ob_refcnt: int
@@ -71,6 +71,7 @@ class PyObject:
     attrs: dict[str, int] = field(default_factory=dict)
     raising: dict[str, tuple[str, str]] = field(default_factory=dict)
     getattr: Callable[[str], int] | None = None
+    dealloc: Callable[[int], None] | None = None
     address: int = NULL
     is_tracked = False
 

@@ -15,6 +15,7 @@ from capsule_model.objects import (
     NONE,
     TYPE_NAMED,
     TYPES,
+    Capsule,
     Objects,
     OwnedObjects,
     PyCapsule_Type,
@@ -92,6 +93,7 @@ class Process:
         self.queues: dict[str, list[int]] = {"": []}
         self.deallocating: list[int] = []
         self.tracked: dict[int, None] = {}
+        self.extension_types: dict[str, int] = {}
         self.sys_modules: dict[str, int] = {}
         self.finder: dict[str, Module] = {}
         self.unraised: list[tuple[PyErr, int]] = []
@@ -109,6 +111,22 @@ class Process:
         address = TEXT[self.profile.word] + 16 * (len(self.functions) + 1)
         self.functions[address] = CFunction(type, name or call.__name__, call)
         return address
+
+    def call(self, address: int, type: str, *arguments: int) -> int | None:
+        """Call a C function of some type through its pointer; another address, or another type, is undefined."""
+        return self.functions.typed(address, type).call(*arguments)
+
+    def new_object(self, type_name: str, dealloc: Callable[[int], None] | None = None) -> int:
+        """Return a new reference to an object of an extension's type, whose deallocator calls ``dealloc`` with it."""
+        cls = self.extension_types.get(type_name)
+        if cls is None:
+            cls = self.extension_types[type_name] = self.objects.place(PyObject(IMMORTAL, PyType_Type, name=type_name))
+        return self.objects.place(PyObject(1, cls, self.memory.tick(), dealloc=dealloc))
+
+    def capsule_at(self, address: int) -> Capsule | None:
+        """Return the struct of the capsule that is alive at an address, None where none is; the API is not asked."""
+        found = self.objects.get(address)
+        return found if isinstance(found, Capsule) else None
 
     def cstring(self, value: str | bytes) -> int:
         """Place a C string in storage that is never freed and return its address."""

@@ -173,7 +173,9 @@ def PyObject_Free(py: Process, op: int, struct: Capsule | PyObject) -> None:
 
 
 def object_dealloc(py: Process, op: int, struct: PyObject) -> None:
-    """Free an object that is not a capsule, then give back what its attributes held."""
+    """Do what the object's type does, free the object, then give back what its attributes held."""
+    if struct.dealloc is not None:
+        struct.dealloc(op)
     PyObject_Free(py, op, struct)
     for value in struct.attrs.values():
         Py_DECREF(py, value)

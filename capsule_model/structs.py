@@ -19,12 +19,14 @@ class Struct:
     """Lay a C struct out with natural alignment.
 
     ``fields`` are pairs of a name and a C type (``int32_t``, ``uint8_t``, …, ``pointer``, ``size_t``,
-    ``Py_ssize_t``) or another ``Struct``; ``word`` is the machine's word in bytes. ``offsets`` and ``size`` are in
-    bytes; ``ValueError`` names a type that is not known.
+    ``Py_ssize_t``) or another ``Struct``; ``word`` is the machine's word in bytes, ``most`` the largest alignment that
+    its ABI gives to a scalar (4 on i386, where an ``int64_t`` in a struct is aligned to 4). ``offsets`` and ``size``
+    are in bytes; ``ValueError`` names a type that is not known.
     """
 
-    def __init__(self, word: int, **fields: str | Struct) -> None:
+    def __init__(self, word: int, most: int = 8, /, **fields: str | Struct) -> None:
         self.word = word
+        self.most = most
         self.fields = fields
         self.offsets: dict[str, int] = {}
         self.alignment = 1
@@ -41,7 +43,7 @@ class Struct:
         if isinstance(kind, Struct):
             return kind.size, kind.alignment
         size = self.scalar(kind)[0]
-        return size, size
+        return size, min(size, self.most)
 
     def scalar(self, kind: str) -> tuple[int, bool]:
         """Return the size of a C type in bytes, and whether it is signed."""

@@ -1,0 +1,283 @@
+"""What each side promises the other beyond memory and ownership, checked when an export or an import has ended.
+
+Each check is a few lines under the rule that it holds the party to. Source: dlpack.h 1.3, the Python specification
+for DLPack, and the array API standard, draft of April 2026.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import isnan
+from typing import TYPE_CHECKING, Any
+
+from capsule_model import NULL
+from dlpack_model.abi import IS_COPIED, READ_ONLY
+from dlpack_model.dtypes import SUB_BYTE_CODES
+from dlpack_model.streams import STREAMED, allowed
+from dlpack_model.violations import Broken
+
+if TYPE_CHECKING:
+    from dlpack_model.arrays import Array
+    from dlpack_model.consumer import Consumer
+    from dlpack_model.exchange import Exchange, Record
+
+__all__ = ["Call", "check_device", "check_export", "check_import", "check_refusal", "same_values"]
+
+Keywords = Mapping[str, Any]
+
+
+def check_device(ex: Exchange, array: Array, answer: tuple[int, ...]) -> None:
+    """Check what ``__dlpack_device__`` answers."""
+    producer = array.producer.name
+    # rule: __dlpack_device__/tuple
+    if len(answer) != 2 or answer[0] not in ex.header.device_types:
+        fact = f"{producer} answers {answer}, expected (device type, device number)"
+        ex.complain(Broken.CONTRACT, fact, "__dlpack_device__/tuple", array.record, array.address)
+
+
+def check_export(ex: Exchange, array: Array, keywords: Keywords, capsule: int, copied: bool) -> None:
+    """Check a capsule that ``__dlpack__`` returns: its name, its destructor, the struct in it, what was asked for."""
+    record = ex.by_capsule[capsule]
+    _check_name(ex, record, capsule)
+    _check_destructor(ex, record, capsule)
+    _check_negotiation(ex, record, array, keywords, copied)
+    _check_struct(ex, record, array)
+
+
+def _promise(ex: Exchange, holds: bool, fact: str, rule: str, record: Record) -> None:
+    if not holds:
+        ex.complain(Broken.CONTRACT, f"{record.producer} {fact}", rule, record)
+
+
+def _check_name(ex: Exchange, record: Record, capsule: int) -> None:
+    struct = ex.py.capsule_at(capsule)
+    address = NULL if struct is None else struct.name
+    if address in ex.text_of:
+        name: bytes | None = ex.text_of[address]
+    else:
+        block = ex.memory.nearest(address)
+        static = block is not None and block.kind == "static"
+        # rule: __dlpack__/name-is-static
+        _promise(ex, static, "gives its capsule a name that may go away", "__dlpack__/name-is-static", record)
+        name = ex.memory.peek_string(address)
+    # rule: __dlpack__/capsule-name
+    if name != record.names.unused:
+        fact = f"names its capsule {name!r}, expected {record.names.unused!r}"
+        _promise(ex, False, fact, "__dlpack__/capsule-name", record)
+
+
+def _check_destructor(ex: Exchange, record: Record, capsule: int) -> None:
+    struct = ex.py.capsule_at(capsule)
+    address = NULL if struct is None else struct.destructor
+    # rule: __dlpack__/capsule-destructor
+    if address == NULL and record.has_deleter:
+        _promise(ex, False, "sets no capsule destructor", "__dlpack__/capsule-destructor", record)
+    known = ex.destructors.get(address)
+    # rule: capsule-destructor/deletes-while-unconsumed
+    if known is not None and known[0].under != {"unused"}:
+        fact = f"sets a destructor that calls the deleter of capsules that are {_listed(known[0].under)}"
+        _promise(ex, False, fact, "capsule-destructor/deletes-while-unconsumed", record)
+
+
+def _listed(words: frozenset[str]) -> str:
+    return " or ".join(sorted(words)) or "in no state"
+
+
+def _check_negotiation(ex: Exchange, record: Record, array: Array, keywords: Keywords, copied: bool) -> None:
+    version = keywords.get("max_version")
+    # rule: __dlpack__/max-version-none
+    if version is None and record.versioned:
+        fact = "makes the versioned struct, and was not asked for a version"
+        _promise(ex, False, fact, "__dlpack__/max-version-none", record)
+    copy = keywords.get("copy")
+    # rule: __dlpack__/copy-true
+    if copy == 1 and not copied:
+        _promise(ex, False, "does not copy, and was asked to", "__dlpack__/copy-true", record)
+    # rule: __dlpack__/copy-false
+    if copy == 0 and copied:
+        _promise(ex, False, "copies, and was asked not to", "__dlpack__/copy-false", record)
+    device = keywords.get("dl_device")
+    exported = record.array.layout.device
+    # rule: __dlpack__/dl-device
+    if device is not None and exported != tuple(device):
+        fact = f"exports on device {exported}, and was asked for {tuple(device)}"
+        _promise(ex, False, fact, "__dlpack__/dl-device", record)
+    wrong = allowed(exported[0], keywords.get("stream"))
+    if wrong is not None:
+        kind = "cuda" if exported[0] in (2, 13) else "rocm" if exported[0] == 10 else "cpu"
+        _promise(ex, False, f"accepts {wrong}", f"__dlpack__/stream-{kind}", record)
+
+
+def _check_struct(ex: Exchange, record: Record, array: Array) -> None:
+    fields = ex.fields(record)
+    inner = "dl_tensor."
+    layout = record.array.layout
+    # rule: DLTensor/data-of-nothing
+    if layout.size == 0 and fields[f"{inner}data"] != NULL:
+        _promise(ex, False, "gives a tensor of no elements a data pointer", "DLTensor/data-of-nothing", record)
+    # rule: DLTensor/strides-not-null
+    if layout.shape and fields[f"{inner}strides"] == NULL and _forbids_null_strides(ex, record, fields):
+        _promise(ex, False, "leaves strides NULL", "DLTensor/strides-not-null", record)
+    code, bits = fields[f"{inner}dtype.code"], fields[f"{inner}dtype.bits"]
+    # rule: DLDataType/sub-byte-bits
+    if SUB_BYTE_CODES.get(code, bits) != bits:  # type: ignore[call-overload]
+        _promise(ex, False, f"says {bits} bits for type code {code}", "DLDataType/sub-byte-bits", record)
+    # rule: DLDataType/native-endianness
+    if layout.swapped:
+        _promise(ex, False, "exports elements in a foreign byte order", "DLDataType/native-endianness", record)
+    if record.versioned:
+        _check_flags(ex, record, array, fields["flags"])
+
+
+def _forbids_null_strides(ex: Exchange, record: Record, fields: Mapping[str, int]) -> bool:
+    """Tell whether the struct says of itself that it is of a version whose strides are never NULL."""
+    if ex.null_strides or not record.versioned:
+        return False
+    return (fields["version.major"], fields["version.minor"]) >= (1, 2)
+
+
+def _check_flags(ex: Exchange, record: Record, array: Array, flags: int) -> None:
+    # rule: DLManagedTensorVersioned/flags-default-zero
+    stray = flags & ~int(ex.header.flags)
+    if stray:
+        fact = f"sets flags {stray:#x}, which dlpack.h does not know"
+        _promise(ex, False, fact, "DLManagedTensorVersioned/flags-default-zero", record)
+    # rule: DLManagedTensorVersioned/is-copied
+    if record.copied and not flags & IS_COPIED:
+        _promise(ex, False, "does not mark its copy", "DLManagedTensorVersioned/is-copied", record)
+    # rule: DLManagedTensorVersioned/read-only
+    if array.read_only and not record.copied and not flags & READ_ONLY:
+        fact = "does not mark elements that are read-only"
+        _promise(ex, False, fact, "DLManagedTensorVersioned/read-only", record)
+
+
+def check_refusal(ex: Exchange, array: Array, keywords: Keywords) -> None:
+    """Check how ``__dlpack__`` fails."""
+    error = ex.py.error
+    # rule: __dlpack__/error-with-null
+    if error is None:
+        fact = f"{array.producer.name} returns NULL from __dlpack__ without an exception"
+        ex.complain(Broken.NO_ERROR, fact, "__dlpack__/error-with-null", None, array.address)
+        return
+    reason = _reason(array, keywords)
+    # rule: __dlpack__/buffer-error
+    if reason is not None and error.type != "BufferError" and array.producer.raises is None:
+        fact = f"{array.producer.name} refuses {reason} with {error.type}, expected BufferError"
+        ex.complain(Broken.CONTRACT, fact, "__dlpack__/buffer-error", None, array.address)
+
+
+def _reason(array: Array, keywords: Keywords) -> str | None:
+    """Return what a producer can have refused that is to be a BufferError, None where it was something else."""
+    producer = array.producer
+    device = keywords.get("dl_device")
+    version = keywords.get("max_version")
+    if set(keywords) - producer.keywords:
+        return None
+    if version is not None and version[0] < producer.version[0] and producer.structs is None:
+        return f"max_version {tuple(version)}"
+    if device is not None and tuple(device) != array.layout.device:
+        return f"device {tuple(device)}"
+    return None
+
+
+class Call:
+    """One call of ``from_dlpack``, as far as its contract is about it.
+
+    ``sent`` are the keywords of the last call of ``__dlpack__``, ``raised`` the types of the exceptions of all of them;
+    ``read_only`` and ``device`` are what the tensor said, ``shares`` tells whether the result views it, and ``refused``
+    is the reason for which the consumer itself gave up.
+    """
+
+    __slots__ = ("copy", "device", "raised", "read_only", "record", "refused", "sent", "shares")
+
+    def __init__(self, copy: int | None) -> None:
+        self.copy = copy
+        self.sent: dict[str, Any] = {}
+        self.raised: list[str] = []
+        self.read_only = False
+        self.device: tuple[int, int] | None = None
+        self.shares = True
+        self.refused: str | None = None
+        self.record: Record | None = None
+
+
+def check_import(ex: Exchange, consumer: Consumer, call: Call, result: int) -> None:
+    """Check how ``from_dlpack`` ends."""
+    error = ex.py.error
+    # rule: from_dlpack/error-with-null
+    if (result == NULL) != (error is not None):
+        kind = Broken.NO_ERROR if error is None else Broken.ERROR_LEFT
+        told = "fails without an exception" if error is None else f"succeeds and leaves {error!r}"
+        ex.complain(kind, f"{consumer.name} {told}", "from_dlpack/error-with-null", call.record)
+    # rule: from_dlpack/propagates
+    if call.record is None and call.raised and (error is None or error.type != call.raised[-1]):
+        told = "nothing" if error is None else error.type
+        fact = f"{consumer.name} raises {told} where the producer raised {call.raised[-1]}"
+        ex.complain(Broken.CONTRACT, fact, "from_dlpack/propagates", None)
+    # rule: from_dlpack/type-error-retry
+    if call.raised == ["TypeError"] and call.sent and result == NULL:
+        fact = f"{consumer.name} does not try again without the keywords that the producer does not know"
+        ex.complain(Broken.CONTRACT, fact, "from_dlpack/type-error-retry", None)
+    _check_refused(ex, consumer, call)
+    if result != NULL:
+        _check_result(ex, consumer, call, result)
+
+
+def _check_refused(ex: Exchange, consumer: Consumer, call: Call) -> None:
+    error = ex.py.error
+    # rule: from_dlpack/unsupported-device
+    if call.refused == "device" and (error is None or error.type != "BufferError"):
+        fact = f"{consumer.name} refuses device {call.device} with {error!r}, expected BufferError"
+        ex.complain(Broken.CONTRACT, fact, "from_dlpack/unsupported-device", call.record)
+    # rule: from_dlpack/read-only-ignored
+    if call.refused == "read-only":
+        fact = f"{consumer.name} refuses a tensor because it is read-only"
+        ex.complain(Broken.CONTRACT, fact, "from_dlpack/read-only-ignored", call.record)
+
+
+def _check_result(ex: Exchange, consumer: Consumer, call: Call, result: int) -> None:
+    array = ex.arrays[result]
+    # rule: from_dlpack/copy-true
+    if call.copy == 1 and call.shares:
+        fact = f"{consumer.name} shares the elements, and was asked for a copy"
+        ex.complain(Broken.CONTRACT, fact, "from_dlpack/copy-true", call.record)
+    # rule: from_dlpack/copy-false
+    if call.copy == 0 and not call.shares:
+        fact = f"{consumer.name} copies the elements, and was asked not to"
+        ex.complain(Broken.CONTRACT, fact, "from_dlpack/copy-false", call.record)
+    # rule: from_dlpack/passes-stream
+    if call.device is not None and call.device[0] in STREAMED and "stream" not in call.sent and consumer.stream != 1:
+        fact = f"{consumer.name} works on stream {consumer.stream}, and did not say so"
+        ex.complain(Broken.CONTRACT, fact, "from_dlpack/passes-stream", call.record)
+    # rule: from_dlpack/read-only-kept
+    if call.read_only and call.shares and not array.read_only and consumer.read_only == "honours":
+        fact = f"{consumer.name} forgets that the elements are read-only"
+        ex.complain(Broken.CONTRACT, fact, "from_dlpack/read-only-kept", call.record)
+    record = call.record
+    # rule: from_dlpack/same-values
+    if record is not None and not same_values(ex, array, record.array):
+        fact = f"{consumer.name} reads other elements than {record.producer} has stored"
+        ex.complain(Broken.WRONG_VALUES, fact, "from_dlpack/same-values", record)
+
+
+def same_values(ex: Exchange, left: Array, right: Array) -> bool:
+    """Tell whether two arrays have the same shape and elements, each read in its own library's way; NaNs are alike."""
+    from dlpack_model.tensor import read_values
+
+    one, other = left.layout, right.layout
+    if one.shape != other.shape:
+        return False
+    if (one.address, one.strides, one.dtype, one.swapped) == (other.address, other.strides, other.dtype, other.swapped):
+        return True
+    if right.address not in ex.arrays:
+        return True
+    mine, theirs = read_values(ex, one), read_values(ex, other)
+    return mine == theirs or all(map(_alike, mine, theirs))
+
+
+def _alike(left: Any, right: Any) -> bool:
+    if isinstance(left, tuple):
+        return isinstance(right, tuple) and all(map(_alike, left, right))
+    return bool(left == right) or (
+        isinstance(left, float) and isinstance(right, float) and isnan(left) and isnan(right)
+    )

@@ -1,0 +1,280 @@
+"""The state of the exchange in one simulated process, and the book that is kept of every export.
+
+The book knows how often a managed tensor was exported, who has promised to call its deleter, and how often that
+was called. What is not as the rules have it is a diagnosis, as soon as it can be seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from capsule_model import NULL, Interpreter
+from dlpack_model.abi import Abi, abi_for, header_named
+from dlpack_model.violations import Broken, Violation
+
+if TYPE_CHECKING:
+    from dlpack_model.arrays import Array
+    from dlpack_model.destructors import Destructor
+
+__all__ = ["EVERYTHING", "NAMES", "Exchange", "Names", "Record"]
+
+EVERYTHING = frozenset(Broken)
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The names of a capsule before and after it was consumed."""
+
+    unused: bytes
+    used: bytes
+
+
+# By whether the struct is versioned.
+NAMES = {
+    False: Names(b"dltensor", b"used_dltensor"),
+    True: Names(b"dltensor_versioned", b"used_dltensor_versioned"),
+}
+INTERNAL = {False: b"internal_dltensor", True: b"internal_dltensor_versioned"}
+EXCHANGE_API = b"dlpack_exchange_api"
+
+
+@dataclass(slots=True)
+class Record:
+    """One managed tensor: how often it was exported, who owns it, and what became of it.
+
+    ``exports`` counts the promises that its deleter will be called once, ``calls`` how often it was. ``claims`` are
+    the owners that are no capsules, by name; ``consumed`` the capsules that were consumed, with the consumer.
+    """
+
+    address: int
+    versioned: bool
+    number: int
+    producer: str
+    has_deleter: bool
+    array: Array
+    exports: int = 0
+    calls: int = 0
+    copied: bool = False
+    capsules: list[int] = field(default_factory=list)
+    claims: list[tuple[str, int]] = field(default_factory=list)
+    consumed: dict[int, str] = field(default_factory=dict)
+    history: list[tuple[str, int]] = field(default_factory=list)
+
+    @property
+    def deleted(self) -> bool:
+        """Tell whether the deleter was called for every export."""
+        return self.calls >= self.exports
+
+    @property
+    def names(self) -> Names:
+        """Return the names of its capsules."""
+        return NAMES[self.versioned]
+
+
+class Exchange:
+    """One process in which arrays are exchanged.
+
+    ``py`` is the interpreter, ``header`` the version of ``dlpack.h`` that the rules are taken from, ``watch`` the
+    kinds of broken rules that end the run; others are noted in ``unwatched`` and the run goes on. ``null_strides``
+    takes the other side where the texts disagree on NULL strides: the Python specification allows them in all
+    versions. ``event`` is called with what happens, a dict each.
+    """
+
+    def __init__(
+        self,
+        py: Interpreter,
+        *,
+        header: tuple[int, int] = (1, 3),
+        watch: frozenset[Broken] = EVERYTHING,
+        null_strides: bool | None = None,
+        most: int = 8,
+        event: Callable[[dict[str, Any]], None] | None = None,
+    ) -> None:
+        self.py = py
+        self.memory = py.memory
+        self.header = header_named(header)
+        self.null_strides = self.header.null_strides if null_strides is None else null_strides
+        self.memory.most = most
+        self.abi: Abi = abi_for(py.profile.word, py.profile.order, most)
+        self.watch = watch
+        self.unwatched: list[Violation] = []
+        self.events: list[dict[str, Any]] = []
+        self.event = event or self.events.append
+        self.arrays: dict[int, Array] = {}
+        self.records: dict[int, Record] = {}
+        self.live: dict[int, Record] = {}
+        self.by_capsule: dict[int, Record] = {}
+        self.destructors: dict[int, tuple[Destructor, bool]] = {}
+        self.registered: dict[Any, int] = {}
+        self.static: dict[bytes, int] = {}
+        self.text_of: dict[int, bytes] = {}
+        self.running: list[str] = []
+        self.gil = True
+        self.finalised = False
+        self.exported = 0
+
+    def cstring(self, text: bytes) -> int:
+        """Return the address of a statically allocated string, the same one each time."""
+        address = self.static.get(text)
+        if address is None:
+            address = self.static[text] = self.py.cstring(text)
+            self.text_of[address] = text
+        return address
+
+    def name_of(self, capsule: int) -> bytes | None:
+        """Return the name of a live capsule without asking the API; None for NULL and for what cannot be read."""
+        struct = self.py.capsule_at(capsule)
+        if struct is None or struct.name == NULL:
+            return None
+        return self.text_of.get(struct.name) or self.memory.peek_string(struct.name)
+
+    def register(self, key: Any, type: str, name: str, call: Callable[..., int | None]) -> int:
+        """Return the address of a C function, made when it is first asked for."""
+        address = self.registered.get(key)
+        if address is None:
+            address = self.registered[key] = self.py.function(call, type, name)
+        return address
+
+    @contextmanager
+    def inside(self, name: str) -> Iterator[None]:
+        """Say what is running, for the ``where`` of a diagnosis."""
+        self.running.append(name)
+        try:
+            yield
+        finally:
+            self.running.pop()
+
+    def note(self, record: Record, text: str) -> None:
+        """Write a line into the history of a managed tensor."""
+        record.history.append((text, self.memory.tick()))
+
+    def complain(self, kind: Broken, fact: str, rule: str, record: Record | None = None, address: int = 0) -> None:
+        """Raise the diagnosis of a broken rule where its kind is watched for, else note it."""
+        history = [] if record is None else self.history(record)
+        about = address or (record.address if record is not None else 0)
+        where = ", called by ".join(reversed(self.running)) or "the program itself"
+        found = Violation(kind, f"{self.memory.now()}: {fact}", rule, where, history, about)
+        if kind in self.watch:
+            raise found
+        self.unwatched.append(found)
+
+    def history(self, record: Record) -> list[str]:
+        """Return what happened to a managed tensor, a line each."""
+        return [f"{text} at {self.memory.when(tick)}" for text, tick in record.history]
+
+    def book(self, address: int, *, versioned: bool, has_deleter: bool, array: Array, producer: str) -> Record:
+        """Open the book for a managed tensor that was just filled in; one that is shared is exported once more."""
+        record = self.live.get(address)
+        if record is None:
+            self.exported += 1
+            record = Record(address, versioned, self.exported, producer, has_deleter, array)
+            self.records[address] = self.live[address] = record
+        record.exports += 1
+        self.note(record, f"export {record.number} of {array.name} made by {producer}")
+        return record
+
+    def give(self, record: Record, capsule: int) -> None:
+        """Note that a capsule was made around a managed tensor."""
+        record.capsules.append(capsule)
+        self.by_capsule[capsule] = record
+
+    def claim(self, record: Record, party: str, owner: int, capsule: int = NULL) -> None:
+        """Note that somebody who is no capsule has taken the tensor over, and will call its deleter."""
+        if capsule != NULL:
+            # rule: from_dlpack/consumed-once
+            if capsule in record.consumed:
+                fact = f"{party} consumes a capsule that {record.consumed[capsule]} has consumed"
+                self.complain(Broken.CONSUMED_TWICE, fact, "from_dlpack/consumed-once", record, capsule)
+            record.consumed[capsule] = party
+        record.claims.append((party, owner))
+        self.note(record, f"taken over by {party}")
+
+    def unclaim(self, record: Record, owner: int) -> None:
+        """Note that an owner is no more."""
+        record.claims[:] = [claim for claim in record.claims if claim[1] != owner]
+
+    def deleting(self, record: Record | None, address: int) -> None:
+        """Note that a deleter was entered."""
+        if record is None:
+            fact = f"a deleter is called with {address:#x}, which is no managed tensor"
+            self.complain(Broken.WRONG_STRUCT, fact, "DLManagedTensor/right-struct", None, address)
+            return
+        self.event({"dlpack": "deleter", "of": record.address})
+        record.calls += 1
+        # rule: DLManagedTensor/deleter-once
+        if record.calls > record.exports:
+            fact = f"the deleter of export {record.number} is called a second time"
+            self.complain(Broken.DELETER_TWICE, fact, "DLManagedTensor/deleter-once", record)
+        self.note(record, "deleter called")
+        if record.deleted:
+            self.live.pop(address, None)
+
+    def touch(self, record: Record | None, doing: str) -> None:
+        """Diagnose somebody who uses a managed tensor after its deleter was called."""
+        # rule: DLManagedTensor/no-use-after-deleter
+        if record is not None and record.deleted and record.calls:
+            fact = f"{doing} export {record.number}, whose deleter was called"
+            self.complain(Broken.USE_AFTER_DELETER, fact, "DLManagedTensor/no-use-after-deleter", record)
+
+    def check(self) -> None:
+        """Diagnose a managed tensor that has no owner any more, or more than one for an export."""
+        for record in list(self.live.values()):
+            if record.has_deleter:
+                self._check_owners(record)
+
+    def _check_owners(self, record: Record) -> None:
+        owners = list(record.claims)
+        for capsule in record.capsules:
+            owns = self._capsule_owns(record, capsule)
+            if owns is None:
+                return
+            if owns:
+                owners.append(("its capsule", capsule))
+        outstanding = record.exports - record.calls
+        # rule: DLManagedTensor/one-owner
+        if len(owners) > outstanding:
+            fact = f"export {record.number} is owned by {' and by '.join(name for name, _ in owners)}"
+            self.complain(Broken.TWO_OWNERS, fact, "DLManagedTensor/one-owner", record)
+        # rule: DLManagedTensor/deleter-is-called
+        if len(owners) < outstanding:
+            fact = f"export {record.number} has no owner left, and its deleter was not called"
+            self.complain(Broken.NO_OWNER, fact, "DLManagedTensor/deleter-is-called", record)
+
+    def _capsule_owns(self, record: Record, capsule: int) -> bool | None:
+        """Tell whether a capsule will call the deleter when it dies; None where that is not known."""
+        struct = self.py.capsule_at(capsule)
+        if struct is None or struct.destructor == NULL:
+            return False
+        known = self.destructors.get(struct.destructor)
+        if known is None:
+            return None
+        destructor, versioned = known
+        return destructor.deletes(self.name_of(capsule), NAMES[versioned])
+
+    def leaks(self) -> list[Record]:
+        """Return the managed tensors whose deleter has not been called for every export, to ask at the end."""
+        return [record for record in self.live.values() if record.has_deleter]
+
+    def set_error(self, type: str, text: str) -> int:
+        """Raise a Python exception: set the error indicator and return NULL."""
+        self.py.PyErr_SetString(type, text)
+        return NULL
+
+    def need_gil(self, doing: str, record: Record | None = None) -> None:
+        """Diagnose somebody who uses Python without holding the GIL, or when there is no interpreter any more."""
+        if self.finalised:
+            fact = f"{doing} after Py_FinalizeEx"
+            # rule: DLManagedTensor/deleter-after-finalisation
+            self.complain(Broken.AFTER_FINALISATION, fact, "DLManagedTensor/deleter-after-finalisation", record)
+        # rule: DLManagedTensor/deleter-acquires-gil
+        if not self.gil:
+            fact = f"{doing} without holding the GIL"
+            self.complain(Broken.GIL_NOT_HELD, fact, "DLManagedTensor/deleter-acquires-gil", record)
+
+    def fields(self, record: Record) -> Mapping[str, int]:
+        """Return the fields of a managed tensor by dotted name, as they stand in memory."""
+        codec = self.abi.versioned if record.versioned else self.abi.legacy
+        return dict(zip(codec.names, codec.unpack(self.memory.read(record.address, codec.size)), strict=True))

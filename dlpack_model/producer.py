@@ -1,0 +1,279 @@
+"""Producers: ``__dlpack__`` and ``__dlpack_device__``, and how a managed tensor is filled in.
+
+A producer is described by what it does; a well-behaved one is the default. Methods return what they return to
+Python: a new reference, or NULL with the error indicator set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from capsule_model import NULL
+from dlpack_model.abi import IS_COPIED, IS_SUBBYTE_TYPE_PADDED, READ_ONLY
+from dlpack_model.arrays import Array, new_array, values_of
+from dlpack_model.contract import check_device, check_export, check_refusal
+from dlpack_model.deleters import deleter_address
+from dlpack_model.destructors import destructor_address
+from dlpack_model.exchange import NAMES
+from dlpack_model.streams import Refused, synchronise
+
+if TYPE_CHECKING:
+    from dlpack_model.exchange import Exchange
+
+__all__ = ["KEYWORDS", "PRODUCER_QUIRKS", "Producer", "__dlpack__", "__dlpack_device__", "export_managed", "quirky"]
+
+KEYWORDS = ("stream", "max_version", "dl_device", "copy")
+Keywords = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Producer:
+    """Say what a library does when it exports an array.
+
+    ``version`` is the newest DLPack that it speaks, ``legacy`` whether it still makes the old struct, ``structs``
+    what it makes whatever it is asked for (None: what was negotiated). ``keywords`` are those that its method takes.
+    ``devices`` are the device types that it can copy to. The other fields are the ways in which producers differ,
+    or go wrong.
+    """
+
+    name: str = "producer"
+    version: tuple[int, int] = (1, 3)
+    legacy: bool = True
+    structs: bool | None = None
+    keywords: frozenset[str] = frozenset(KEYWORDS)
+    destructor: str = "specification-example"
+    deleter: str = "normal"
+    devices: frozenset[int] = frozenset({1, 2, 3, 10, 11, 13})
+    null_strides: bool = False
+    byte_offset: bool = False
+    shares: bool = False
+    capsule_name: bytes | None = None
+    frees_name: bool = False
+    marks_copies: bool = True
+    marks_read_only: bool = True
+    copies: bool = True
+    copies_anyway: bool = False
+    ignores_device: bool = False
+    ignores_stream: bool = False
+    flags: int = 0
+    exports_non_native: bool = False
+    sub_byte_bits: int | None = None
+    data_of_nothing: bool = False
+    device: tuple[int, int] | None = None
+    device_as_int: bool = False
+    raises: tuple[str, str] | None = None
+    read_only_error: bool = True
+    wrong_error: str | None = None
+
+
+# Deviations by name; each changes one thing of a well-behaved producer.
+PRODUCER_QUIRKS: dict[str, dict[str, Any]] = {
+    "legacy-only": {"structs": False, "version": (0, 8)},
+    "always-versioned": {"structs": True},
+    "no-legacy": {"legacy": False},
+    "version-2": {"version": (2, 0), "legacy": False},
+    "ignores-max-version": {"structs": True, "version": (2, 0)},
+    "no-keywords": {"keywords": frozenset({"stream"})},
+    "no-keywords-at-all": {"keywords": frozenset()},
+    "wrong-name": {"capsule_name": b"tensor"},
+    "versioned-under-legacy-name": {"capsule_name": b"dltensor"},
+    "freed-name": {"frees_name": True},
+    "no-destructor": {"destructor": "none"},
+    "null-deleter": {"deleter": "null"},
+    "null-strides": {"null_strides": True},
+    "byte-offset": {"byte_offset": True},
+    "shares-one-struct": {"shares": True, "deleter": "counts-shares"},
+    "unmarked-copy": {"marks_copies": False},
+    "unmarked-read-only": {"marks_read_only": False, "read_only_error": False},
+    "never-copies": {"copies": False},
+    "copies-anyway": {"copies_anyway": True},
+    "ignores-device": {"ignores_device": True},
+    "ignores-stream": {"ignores_stream": True},
+    "stray-flags": {"flags": 1 << 40},
+    "exports-non-native": {"exports_non_native": True},
+    "sub-byte-bits": {"sub_byte_bits": 8},
+    "data-of-nothing": {"data_of_nothing": True},
+    "device-as-int": {"device_as_int": True},
+    "raises-buffer-error": {"raises": ("BufferError", "cannot be exported")},
+    "raises-runtime-error": {"raises": ("RuntimeError", "out of order")},
+    "wrong-refusal": {"wrong_error": "RuntimeError"},
+}
+
+
+def quirky(producer: Producer, quirks: tuple[str, ...]) -> Producer:
+    """Return the producer with deviations; ``ValueError`` for one that is not known."""
+    for quirk in quirks:
+        if quirk not in PRODUCER_QUIRKS:
+            raise ValueError(f"no quirk {quirk[:40]!r} of a producer: expected one of {', '.join(PRODUCER_QUIRKS)}")
+        producer = replace(producer, **PRODUCER_QUIRKS[quirk])
+    return producer
+
+
+def __dlpack_device__(ex: Exchange, array: Array) -> tuple[int, ...]:
+    """Return device type and device number of an array, as its method answers."""
+    answer: tuple[int, ...] = array.producer.device or array.layout.device
+    if array.producer.device_as_int:
+        answer = answer[:1]
+    ex.event({"dlpack": "__dlpack_device__", "of": array.address})
+    check_device(ex, array, answer)
+    return answer
+
+
+def __dlpack__(ex: Exchange, array: Array, keywords: Keywords) -> int:
+    """Export an array: return a new capsule, or NULL with the exception that the method raises.
+
+    ``keywords`` are those that the consumer sends. Source: array API standard, draft of April 2026, ``__dlpack__``.
+    """
+    ex.event({"dlpack": "__dlpack__", "of": array.address, "keywords": sorted(keywords)})
+    with ex.inside(f"__dlpack__ of {array.producer.name}"):
+        capsule = _export(ex, array, keywords)
+        if capsule == NULL:
+            check_refusal(ex, array, keywords)
+        return capsule
+
+
+def _export(ex: Exchange, array: Array, keywords: Keywords) -> int:
+    producer = array.producer
+    unknown = sorted(set(keywords) - producer.keywords)
+    if unknown:
+        # rule: __dlpack__/unknown-keyword
+        return ex.set_error("TypeError", f"__dlpack__() got an unexpected keyword argument '{unknown[0]}'")
+    if producer.raises is not None:
+        return ex.set_error(*producer.raises)
+    versioned = _struct(producer, keywords.get("max_version"))
+    if versioned is None:
+        # rule: __dlpack__/max-version-too-old
+        return ex.set_error(producer.wrong_error or "BufferError", "the consumer's max_version is too old")
+    if array.layout.swapped and not producer.exports_non_native:
+        # rule: DLDataType/native-endianness
+        return ex.set_error("BufferError", "only the native byte order can be exported")
+    if array.read_only and not versioned and producer.read_only_error:
+        # rule: __dlpack__/read-only-needs-flags
+        return ex.set_error("BufferError", "the old struct cannot say that the data are read-only")
+    device = keywords.get("dl_device") or array.layout.device
+    if producer.ignores_device:
+        device = array.layout.device
+    if device != array.layout.device and device[0] not in producer.devices:
+        # rule: __dlpack__/device-unsupported
+        return ex.set_error(producer.wrong_error or "BufferError", f"device type {device[0]} is not supported")
+    copy = keywords.get("copy")
+    if device != array.layout.device and copy == 0 and not producer.copies_anyway:
+        # rule: __dlpack__/copy-false
+        return ex.set_error(producer.wrong_error or "BufferError", "another device needs a copy")
+    try:
+        if not producer.ignores_stream:
+            synchronise(ex, array, device, keywords.get("stream"))
+    except Refused as refusal:
+        return ex.set_error(refusal.type, str(refusal))
+    copied = (copy == 1 and producer.copies) or device != array.layout.device or producer.copies_anyway
+    source = _copy_of(ex, array, device) if copied else array
+    capsule = _capsule(ex, source, versioned, copied)
+    if copied:
+        ex.py.Py_DECREF(source.address)
+    check_export(ex, array, keywords, capsule, copied)
+    return capsule
+
+
+def _struct(producer: Producer, max_version: tuple[int, int] | None) -> bool | None:
+    """Return whether the struct is the versioned one, None where there is none that the consumer understands."""
+    if producer.structs is not None:
+        # rule: __dlpack__/may-return-another-version
+        return producer.structs
+    if max_version is None:
+        # rule: __dlpack__/max-version-none
+        return False if producer.legacy else None
+    if max_version[0] >= producer.version[0]:
+        # rule: __dlpack__/max-version-enough
+        return producer.version >= (1, 0)
+    if max_version < (1, 0) and producer.legacy:
+        # rule: __dlpack__/max-version-old
+        return False
+    return None
+
+
+def _copy_of(ex: Exchange, array: Array, device: tuple[int, int]) -> Array:
+    """Return a new compact array with the same elements, on a device."""
+    # rule: __dlpack__/copy-true
+    address = new_array(
+        ex,
+        array.producer,
+        array.layout.dtype,
+        array.layout.shape,
+        values_of(ex, array),
+        device=device,
+        padded=array.layout.padded,
+        name=f"copy of {array.name}",
+    )
+    return ex.arrays[address]
+
+
+def _capsule(ex: Exchange, array: Array, versioned: bool, copied: bool) -> int:
+    """Return a new capsule around a managed tensor of the array."""
+    producer = array.producer
+    managed = export_managed(ex, array, versioned, copied)
+    text = producer.capsule_name or NAMES[versioned].unused
+    name = ex.cstring(text)
+    if producer.frees_name:
+        name = ex.py.malloc(len(text) + 1)
+        ex.py.write(name, text + b"\0")
+    capsule = ex.py.PyCapsule_New(managed, name, destructor_address(ex, producer.destructor, versioned))
+    record = ex.live[managed]
+    record.copied = copied
+    ex.give(record, capsule)
+    if producer.frees_name:
+        ex.py.free(name)
+    return capsule
+
+
+def export_managed(ex: Exchange, array: Array, versioned: bool, copied: bool) -> int:
+    """Fill in a managed tensor for the array, which it keeps alive, and return its address.
+
+    Shape and strides lie behind the struct, in the same block.
+    """
+    producer = array.producer
+    if producer.shares:
+        for record in ex.live.values():
+            if record.array is array and record.versioned == versioned:
+                ex.book(record.address, versioned=versioned, has_deleter=True, array=array, producer=producer.name)
+                return record.address
+    layout = array.layout
+    ndim = len(layout.shape)
+    codec = ex.abi.versioned if versioned else ex.abi.legacy
+    tail = codec.size + -codec.size % 8
+    managed = ex.py.malloc(tail + 16 * ndim)
+    shape = managed + tail if ndim else NULL
+    strides = shape + 8 * ndim if ndim and not producer.null_strides else NULL
+    data = (array.data, layout.address - array.data) if producer.byte_offset else (layout.address, 0)
+    if layout.size == 0 and not producer.data_of_nothing:
+        # rule: DLTensor/data-of-nothing
+        data = NULL, 0
+    code, bits, lanes = layout.dtype.triple
+    if producer.sub_byte_bits is not None and bits % 8:
+        bits = producer.sub_byte_bits
+    tensor = (data[0], *layout.device, ndim, code, bits, lanes, shape, strides, data[1])
+    deleter = deleter_address(ex, producer.deleter, versioned)
+    raw = (
+        codec.pack(*producer.version, array.address, deleter, _flags(array, copied), *tensor)
+        if versioned
+        else codec.pack(*tensor, array.address, deleter)
+    )
+    raw += bytes(tail - codec.size) + ex.abi.integers((*layout.shape, *layout.strides))
+    ex.memory.write(managed, raw)
+    ex.py.Py_INCREF(array.address)
+    ex.book(managed, versioned=versioned, has_deleter=deleter != NULL, array=array, producer=producer.name)
+    return managed
+
+
+def _flags(array: Array, copied: bool) -> int:
+    """Return the flags of the versioned struct."""
+    producer = array.producer
+    flags = array.flags & IS_SUBBYTE_TYPE_PADDED | producer.flags
+    if array.read_only and producer.marks_read_only:
+        # rule: DLManagedTensorVersioned/read-only
+        flags |= READ_ONLY
+    if copied and producer.marks_copies:
+        # rule: DLManagedTensorVersioned/is-copied
+        flags |= IS_COPIED
+    return flags
