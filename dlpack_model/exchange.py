@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from capsule_model import NULL, Interpreter
 from dlpack_model.abi import Abi, abi_for, header_named
+from dlpack_model.readings import readings_named
 from dlpack_model.violations import Broken, Violation
 
 if TYPE_CHECKING:
     from dlpack_model.arrays import Array
     from dlpack_model.destructors import Destructor
+    from dlpack_model.exchange_api import Api
 
 __all__ = ["EVERYTHING", "NAMES", "Exchange", "Names", "Record"]
 
@@ -78,9 +80,9 @@ class Exchange:
     """One process in which arrays are exchanged.
 
     ``py`` is the interpreter, ``header`` the version of ``dlpack.h`` that the rules are taken from, ``watch`` the
-    kinds of broken rules that end the run; others are noted in ``unwatched`` and the run goes on. ``null_strides``
-    takes the other side where the texts disagree on NULL strides: the Python specification allows them in all
-    versions. ``event`` is called with what happens, a dict each.
+    kinds of broken rules that end the run; others are noted in ``unwatched`` and the run goes on. ``readings`` are
+    those of ``readings.READINGS`` for which the other side is taken. ``event`` is called with what happens, a dict
+    each.
     """
 
     def __init__(
@@ -89,14 +91,15 @@ class Exchange:
         *,
         header: tuple[int, int] = (1, 3),
         watch: frozenset[Broken] = EVERYTHING,
-        null_strides: bool | None = None,
+        readings: frozenset[str] = frozenset(),
         most: int = 8,
         event: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
         self.py = py
         self.memory = py.memory
         self.header = header_named(header)
-        self.null_strides = self.header.null_strides if null_strides is None else null_strides
+        self.readings = readings_named(readings)
+        self.null_strides = self.header.null_strides or "null-strides" in readings
         self.memory.most = most
         self.abi: Abi = abi_for(py.profile.word, py.profile.order, most)
         self.watch = watch
@@ -111,6 +114,8 @@ class Exchange:
         self.registered: dict[Any, int] = {}
         self.static: dict[bytes, int] = {}
         self.text_of: dict[int, bytes] = {}
+        self.tables: dict[int, Api] = {}
+        self.on_types: dict[str, int] = {}
         self.running: list[str] = []
         self.gil = True
         self.finalised = False
@@ -154,7 +159,7 @@ class Exchange:
     def complain(self, kind: Broken, fact: str, rule: str, record: Record | None = None, address: int = 0) -> None:
         """Raise the diagnosis of a broken rule where its kind is watched for, else note it."""
         history = [] if record is None else self.history(record)
-        about = address or (record.address if record is not None else 0)
+        about = address or (record.array.address if record is not None else 0)
         where = ", called by ".join(reversed(self.running)) or "the program itself"
         found = Violation(kind, f"{self.memory.now()}: {fact}", rule, where, history, about)
         if kind in self.watch:
