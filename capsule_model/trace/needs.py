@@ -23,6 +23,7 @@ FEATURES = (
     "memory",
     "python",
     "threads",
+    "dlpack",
     "returns-on-failure",
 )
 
