@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, ClassVar
 
+from capsule_model.conform.controls import main
 from capsule_model.objects import TYPE_NAMED, PyObject
 from capsule_model.trace.execute import Machine
 from capsule_model.trace.extensions import Extension
@@ -102,7 +103,7 @@ EXTENSION = Extension(
     },
     modules=(sys.modules[__name__],),
     kinds=frozenset(Kind),
-    adapter=("-m", "capsule_model.conform.controls", "null"),
+    adapter=(__file__,),
     state=_state,
     after_step=look_again,
 )
@@ -136,3 +137,8 @@ def vector(*steps: Mapping[str, Any], **changes: Any) -> dict[str, Any]:
     """Return a vector of the suite that makes an array, then does `steps`, and leaks the array."""
     start = {"id": "dlpack.sample.array", "title": "an array is made", "rules": ["dlpack.array/returns-object"]}
     return {**start, "steps": [ARRAY, *steps], "leaks": ["a"], **changes}
+
+
+if __name__ == "__main__":
+    sys.modules["dlpack_model.vectors"] = sys.modules[__name__]
+    sys.exit(main(["model", "cpython-3.13"]))

@@ -25,7 +25,7 @@ from capsule_model.objects import (
 from capsule_model.profiles import Profile
 from capsule_model.runtime import handle_pending
 from capsule_model.trace.contract import operations
-from capsule_model.trace.extensions import Extension, extensions_of
+from capsule_model.trace.extensions import MODULES, Extension, extensions_of
 from capsule_model.trace.observe import Tokens, error_seen, object_seen
 from capsule_model.trace.operations import NOTHING, OPERATIONS, BadVector, Operation
 from capsule_model.trace.world import install
@@ -405,7 +405,8 @@ def _unknown(name: str, extensions: Sequence[Extension]) -> str:
     row = operations().get(name)
     if row is None or row.suite in ("capsule", *(extension.suite for extension in extensions)):
         return f"unknown operation {name!r}"
-    return f"{name} is an operation of the suite {row.suite}, whose model is not installed"
+    package = MODULES[row.suite].partition(".")[0]
+    return f"{name} is an operation of the suite {row.suite}, whose model is not installed; expected {package}"
 
 
 def _step_label(path: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 from capsule_model.trace.contract import operations
 from capsule_model.trace.needs import operations_used
 from capsule_model.trace.operations import OPERATIONS, Operation
+from capsule_model.undefined import Kind
 
 if TYPE_CHECKING:
     from capsule_model.trace.execute import Machine
 
-__all__ = ["Extension", "extension", "extensions_of"]
+__all__ = ["MODULES", "Extension", "Kinds", "extension", "extensions_of"]
 
 # By suite: the module whose EXTENSION it is. It is imported when a vector, or a command, asks for it.
-_MODULES = {"dlpack": "dlpack_model.vectors"}
+MODULES = {"dlpack": "dlpack_model.vectors"}
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Extension:
 @cache
 def extension(suite: str) -> Extension | None:
     """Return the extension that carries out a suite; None for one that needs none, or whose package is not there."""
-    name = _MODULES.get(suite)
+    name = MODULES.get(suite)
     if name is None:
         return None
     try:
@@ -58,6 +59,31 @@ def extension(suite: str) -> Extension | None:
 
 def extensions_of(vector: Mapping[str, Any]) -> tuple[Extension, ...]:
     """Return the extensions that the operations of a vector need, as far as their packages are there."""
-    foreign = [name for name in operations_used(vector) if name not in OPERATIONS]
+    foreign = operations_used(vector).difference(OPERATIONS)
+    if not foreign:
+        return ()
     suites = {operations()[name].suite for name in foreign if name in operations()}
     return tuple(found for suite in sorted(suites) if (found := extension(suite)) is not None)
+
+
+class Kinds(Collection[str]):
+    """The kinds of undefined behaviour: the core's, and where a word is none of them, those of the extensions."""
+
+    def __contains__(self, kind: object) -> bool:
+        """Tell whether that is the word of a kind; extensions are imported only for one that the core has not."""
+        return kind in _OF_CORE or any(kind in kinds for kinds in _of_extensions())
+
+    def __iter__(self) -> Iterator[str]:
+        """Return the words of all kinds."""
+        return iter(_OF_CORE.union(*_of_extensions()))
+
+    def __len__(self) -> int:
+        """Return how many kinds there are."""
+        return len(_OF_CORE.union(*_of_extensions()))
+
+
+_OF_CORE = frozenset(kind.value for kind in Kind)
+
+
+def _of_extensions() -> Iterator[frozenset[str]]:
+    return (found.kinds for suite in MODULES if (found := extension(suite)) is not None)

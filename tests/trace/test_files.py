@@ -285,6 +285,45 @@ def test_arguments_that_are_no_good(tmp_path: Path, bad: dict[str, Any], complai
     assert complaint in line
 
 
+def sees(returned: Any, *events: Any) -> dict[str, Any]:
+    """Return a vector that expects a return and events."""
+    step = {"op": "dlpack.fields", "args": {"capsule": {"ref": "c"}}, "expect": {"return": returned, "events": events}}
+    return vector(steps=[NEW, step])
+
+
+@pytest.mark.parametrize(
+    "sound",
+    [
+        sees({"values": [1, -1, "0.5"]}, {"dlpack": "deleter"}, {"dlpack": "set_error"}),
+        sees({"device": [2, 0]}, {"dlpack": "__dlpack__", "of": "c", "name": "dltensor", "keywords": ["copy"]}),
+        sees({"fields": {"data": {"ref": "c"}, "shape": [1, 2], "ndim": 2, "strides": None}}),
+        sees({"fields": {}}, {"dlpack": "synchronise", "stream": None}, {"dlpack": "synchronise", "stream": 2}),
+    ],
+)
+def test_what_the_suite_dlpack_shows(tmp_path: Path, sound: dict[str, Any]) -> None:
+    """Values, devices, fields and events of their own are expectations like others."""
+    assert complaints(tmp_path, sound) == []
+
+
+@pytest.mark.parametrize(
+    ("bad", "complaint"),
+    [
+        (sees({"values": [None]}), "expect.return.values.0: found null"),
+        (sees({"device": [1]}), "expect.return.device: found [1]; expected minItems 2"),
+        (sees({"fields": {"data": {"ptr": "p"}}}), "expect.return.fields.data"),
+        (sees({"fields": {"data": {"ref": "cc"}}}), 'expected return "cc" is bound nowhere; expected c'),
+        (sees(None, {"dlpack": "dance"}), 'expect.events.0.dlpack: found "dance"; expected one of "__dlpack__"'),
+        (sees(None, {"dlpack": "deleter", "refcnt": 1}), 'unknown key "refcnt"; expected only dlpack, of, name'),
+        (sees(None, {"dlpack": "deleter", "of": "cc"}), 'event of "cc" is bound nowhere; expected c'),
+        (sees(None, {"dlpack": "deleter", "stream": "1"}), "expect.events.0.stream"),
+    ],
+)
+def test_what_it_cannot_show(tmp_path: Path, bad: dict[str, Any], complaint: str) -> None:
+    """Other values, other keys and tokens that nothing has are refused."""
+    (line, *_) = complaints(tmp_path, bad)
+    assert complaint in line
+
+
 def test_what_json_allows_and_the_format_does_not(tmp_path: Path) -> None:
     """Keys twice, endless numbers, NaN and half surrogates are refused, each in the vector where it stands."""
     text = json.dumps({"format": 1, "vectors": [vector(id="test.bad", title="TITLE"), vector()]})
