@@ -18,6 +18,7 @@ from capsule_model.conform.commands import conform as run_conform
 from capsule_model.conform.commands import input_error, known_names
 from capsule_model.locate import specs
 from capsule_model.profiles import BEHAVIOURS, PROFILES, profile_named
+from capsule_model.suites import CAPSULE, SUITES, vectors_of
 
 __all__ = ["main", "run"]
 
@@ -81,9 +82,10 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--adapter", metavar="CMD", help="Run this adapter (default: ctypes, on this interpreter).")
+@click.option("--adapter", metavar="CMD", help="Run this adapter (default: the suite's, on this interpreter).")
 @click.option("--profile", metavar="NAME", help="Hold it to this profile (default: what the adapter suggests).")
-@click.option("--vectors", metavar="PATH", type=_PATH, help="A file or a folder of vectors (default: all).")
+@click.option("--suite", type=click.Choice(SUITES), help="Run the vectors of this suite (default: capsule).")
+@click.option("--vectors", metavar="PATH", type=_PATH, help="A file or a folder of vectors (default: the suite's).")
 @click.option("--json", "json_file", metavar="FILE", type=_PATH, help="Write the report to FILE as JSON.")
 @click.option(
     "--expectations",
@@ -101,6 +103,7 @@ def main() -> None:
 def conform(
     adapter: str | None,
     profile: str | None,
+    suite: str | None,
     vectors: Path | None,
     json_file: Path | None,
     expectations: tuple[Path, ...],
@@ -114,6 +117,8 @@ def conform(
     """Hold model, specification and a real implementation against each other."""
     if adapter is not None and in_process:
         raise click.UsageError("--adapter and --in-process exclude each other; expected one of them")
+    if suite is not None and vectors is not None:
+        raise click.UsageError("--suite and --vectors exclude each other; expected one of them")
     if expectations and no_expectations:
         raise click.UsageError("--expectations and --no-expectations exclude each other; expected one of them")
     declared = None if no_expectations else expectations
@@ -129,6 +134,7 @@ def conform(
             declared,
             draft,
             copies=not no_copies,
+            suite=suite or CAPSULE,
         )
     except ValueError as error:
         raise click.UsageError(str(error)) from None
@@ -186,7 +192,9 @@ def report(results: tuple[Path, ...], html_file: Path | None, markdown_file: Pat
     show_default=True,
     help="auto: ctypes where it reaches the C API, the C adapter elsewhere.",
 )
-@click.option("--vectors", metavar="PATH", type=_PATH, help="A file or a folder of vectors (default: all).")
+@click.option(
+    "--vectors", metavar="PATH", type=_PATH, help="A file or a folder of vectors (default: the suite capsule)."
+)
 @click.option("--jobs", metavar="N", type=click.IntRange(1, 1024), help="How many to run at once (default: the cores).")
 @_time_limit(60.0)
 def matrix(
@@ -255,7 +263,7 @@ def diff(left: str, right: str, with_vectors: bool, as_json: bool) -> int:
         pair = profile_named(left), profile_named(right)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    loaded = load(specs() / "vectors", known_names())
+    loaded = load(vectors_of(), known_names())
     found = profile_diff(*pair, loaded.vectors)
     if as_json:
         click.echo(json.dumps(found.as_json(), indent=1))

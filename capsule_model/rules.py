@@ -10,7 +10,7 @@ import __future__
 import ast
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -71,10 +71,10 @@ def _marks(module: ModuleType) -> dict[int, list[str]]:
     return marks
 
 
-def code_rules() -> dict[str, list[str]]:
-    """Return the rules that the code names, each with the places, as ``file:line``."""
+def code_rules(more: Iterable[ModuleType] = ()) -> dict[str, list[str]]:
+    """Return the rules that the code names, that of ``more`` modules too, each with the places, as ``file:line``."""
     places: dict[str, list[str]] = {}
-    for module in MODULES:
+    for module in (*MODULES, *more):
         file = module.__name__.replace(".", "/") + ".py"
         for line, rules in _marks(module).items():
             for rule in rules:
@@ -125,37 +125,37 @@ def _names(code: CodeType) -> set[str]:
 
 
 @cache
-def _noting() -> list[tuple[FunctionType, CodeType, CodeType]]:
-    """Return each marked function with its plain code and the code that notes."""
+def _noting(module: ModuleType) -> list[tuple[FunctionType, CodeType, CodeType]]:
+    """Return each marked function of a module with its plain code and the code that notes."""
     swaps: list[tuple[FunctionType, CodeType, CodeType]] = []
-    for module in MODULES:
-        tree = ast.parse(inspect.getsource(module))
-        _Marker(_marks(module)).visit(tree)
-        flags = __future__.annotations.compiler_flag
-        compiled = compile(tree, module.__file__ or "", "exec", flags, True)
-        functions = _functions(module)
-        bodies = [compiled, *_codes(compiled)]
-        for code in (inner for body in bodies for inner in _codes(body)):
-            function = functions.get(code.co_qualname)
-            if function is not None and _NOTE in _names(code):
-                swaps.append((function, function.__code__, code))
+    tree = ast.parse(inspect.getsource(module))
+    _Marker(_marks(module)).visit(tree)
+    flags = __future__.annotations.compiler_flag
+    compiled = compile(tree, module.__file__ or "", "exec", flags, True)
+    functions = _functions(module)
+    bodies = [compiled, *_codes(compiled)]
+    for code in (inner for body in bodies for inner in _codes(body)):
+        function = functions.get(code.co_qualname)
+        if function is not None and _NOTE in _names(code):
+            swaps.append((function, function.__code__, code))
     return swaps
 
 
 @contextmanager
-def observed() -> Iterator[Sink]:
-    """Note the rules that are carried out while the block runs; one at a time in a process."""
+def observed(more: Iterable[ModuleType] = ()) -> Iterator[Sink]:
+    """Note the rules that are carried out while the block runs, by ``more`` modules too; one at a time in a process."""
     sink = Sink()
+    modules = (*MODULES, *more)
 
     def note(rule: str) -> None:
         sink.reached.append((sink.path, rule))
 
-    outer = [vars(module).get(_NOTE) for module in MODULES]
+    outer = [vars(module).get(_NOTE) for module in modules]
     if any(outer):
         raise RuntimeError("rules are being observed already")
-    for module in MODULES:
+    swaps = [swap for module in modules for swap in _noting(module)]
+    for module in modules:
         setattr(module, _NOTE, note)
-    swaps = _noting()
     for function, _, noting in swaps:
         function.__code__ = noting
     try:
@@ -163,5 +163,5 @@ def observed() -> Iterator[Sink]:
     finally:
         for function, plain, _ in swaps:
             function.__code__ = plain
-        for module in MODULES:
+        for module in modules:
             delattr(module, _NOTE)

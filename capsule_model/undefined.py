@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from enum import StrEnum
+from typing import ClassVar
 
 __all__ = ["Abort", "Kind", "NotModelled", "UndefinedBehavior", "diagnose"]
 
@@ -29,7 +31,7 @@ class Kind(StrEnum):
     LEAK = "leak"
 
 
-CONSEQUENCE = {
+CONSEQUENCE: dict[str, str] = {
     Kind.NULL_DEREFERENCE: "the process dies of a segmentation fault",
     Kind.WILD_POINTER: "the process reads, writes or jumps to memory that nobody gave it",
     Kind.USE_AFTER_FREE: "the memory may already belong to another object: wrong values or a crash",
@@ -61,14 +63,18 @@ SHOWN = 6
 class UndefinedBehavior(Exception):
     """Report undefined behaviour: kind, fact, consequence, where, and the history of what it is about.
 
-    ``address`` is the block or object concerned (0 where there is none).
+    ``address`` is the block or object concerned (0 where there is none). A subclass may have kinds of its own, with
+    their ``consequences``, and functions that a chain of calls names beside those of the C API.
     """
 
-    def __init__(self, kind: Kind, fact: str, where: str, history: list[str], address: int = 0) -> None:
+    consequences: ClassVar[Mapping[str, str]] = CONSEQUENCE
+    named: ClassVar[frozenset[str]] = NAMED
+
+    def __init__(self, kind: str, fact: str, where: str, history: list[str], address: int = 0) -> None:
         super().__init__(kind, fact)
         self.kind = kind
         self.fact = fact
-        self.consequence = CONSEQUENCE[kind]
+        self.consequence = self.consequences[kind]
         self.where = where
         self.history = history
         self.address = address
@@ -88,13 +94,15 @@ class NotModelled(Exception):
     """Report a question that the model has no answer to; it is no fault of the program."""
 
 
-def diagnose(kind: Kind, fact: str, history: list[str], address: int = 0) -> UndefinedBehavior:
-    """Return the diagnosis, with the C functions that are running as its ``where``."""
-    return UndefinedBehavior(kind, fact, _running(), history, address)
+def diagnose(
+    kind: str, fact: str, history: list[str], address: int = 0, made: type[UndefinedBehavior] = UndefinedBehavior
+) -> UndefinedBehavior:
+    """Return the diagnosis, of the class ``made``, with the C functions that are running as its ``where``."""
+    return made(kind, fact, _running(made.named), history, address)
 
 
-def _running() -> str:
-    """Return the chain of C functions on the stack, innermost first.
+def _running(named: frozenset[str]) -> str:
+    """Return the chain of C functions on the stack, innermost first; ``named`` are those that are not called Py….
 
     Read off the interpreter's own frames, so that a call which is defined pays nothing for it.
     """
@@ -102,7 +110,7 @@ def _running() -> str:
     frame = sys._getframe(2)
     while True:
         name = frame.f_code.co_name
-        if name.startswith(("Py", "_Py")) or name in NAMED:
+        if name.startswith(("Py", "_Py")) or name in named:
             # A function of the face and the one that it calls may share a name: C has but one.
             names += [name] if names[-1:] != [name] else []
         if frame.f_back is None:

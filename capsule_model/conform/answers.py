@@ -157,8 +157,18 @@ def _events(events: Any, where: str) -> None:
         if "call" in event:
             _expect(isinstance(event["call"], str), f"{here}.call", event["call"], "a function's name")
             _observations(event.get("steps", []), f"{here}.steps")
+        elif "dlpack" in event:
+            _dlpack_event(event, here)
         else:
-            _expect("unraisable" in event, here, event, "call or unraisable")
+            _expect("unraisable" in event, here, event, "call, unraisable or dlpack")
+
+
+def _dlpack_event(event: Mapping[str, Any], where: str) -> None:
+    for key in ("dlpack", "of", "name"):
+        _expect(isinstance(event.get(key, ""), str), f"{where}.{key}", event.get(key), "a string")
+    keywords, stream = event.get("keywords", []), event.get("stream")
+    _expect(_is_names(keywords), f"{where}.keywords", keywords, "a list of strings")
+    _expect(stream is None or type(stream) is int, f"{where}.stream", stream, "null or an integer")
 
 
 def _is_error(error: Any) -> bool:

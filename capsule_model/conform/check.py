@@ -20,12 +20,21 @@ from capsule_model.conform.specification import LEVELS, RULE_ID, Rule, read_rule
 from capsule_model.conform.words import value_text
 from capsule_model.profiles import BEHAVIOURS, PROFILES, Profile
 from capsule_model.rules import code_rules
+from capsule_model.suites import SUITES, chapters_of, suites_there
 from capsule_model.trace.execute import BadVector, run
 from capsule_model.trace.expectation import holds
-from capsule_model.trace.files import Vector, load
+from capsule_model.trace.extensions import extension
+from capsule_model.trace.files import Loaded, Problem, Vector, load
 from capsule_model.trace.meaning import Known
 
-__all__ = ["check", "findings_of_rules", "findings_of_scope", "findings_of_vectors", "unseen_behaviours"]
+__all__ = [
+    "check",
+    "findings_of_rules",
+    "findings_of_scope",
+    "findings_of_suites",
+    "findings_of_vectors",
+    "unseen_behaviours",
+]
 
 
 def check(folder: Path, *, fix: bool, console: Console) -> int:
@@ -36,23 +45,28 @@ def check(folder: Path, *, fix: bool, console: Console) -> int:
     known = known_names()
     # An unknown rule is a finding here, not bad input: the rest is still worth knowing.
     loaded = load(folder / "vectors", Known(None, known.behaviours, known.undefined))
+    vectors = _by_suite(folder, loaded)
     if fix:
-        _rewrite(folder, loaded.vectors)
-    rules = read_rules(folder / "capsule")
-    findings = list(findings_of_rules(rules, code_rules(), loaded.vectors))
-    findings += _out_of_date(folder, loaded.vectors)
+        _rewrite(folder, vectors)
+    rules = {suite: read_rules(chapters_of(suite, folder)) for suite in vectors}
+    every = [rule for of_suite in rules.values() for rule in of_suite]
+    added = [module for found in map(extension, vectors) if found is not None for module in found.modules]
+    findings = list(findings_of_rules(every, code_rules(added), loaded.vectors))
+    findings += findings_of_suites(rules, vectors)
+    findings += _out_of_date(folder, vectors)
     representative = _representative()
     with progress(len(loaded.vectors) + len(BEHAVIOURS) + len(representative), "checks") as advance:
         findings += findings_of_vectors(loaded.vectors, advance)
         for profile in representative.values():
-            findings += findings_of_scope(rules, loaded.vectors, profile)
+            for suite, of_suite in rules.items():
+                findings += findings_of_scope(of_suite, vectors[suite], profile)
             advance()
         findings += unseen_behaviours(loaded.vectors, advance)
     for line in (*map(str, loaded.problems), *findings):
         console.print(Text(line), soft_wrap=True)
     count = len(loaded.problems) + len(findings)
     verdict = "clean" if not count else f"{count} findings"
-    console.print(Text(f"{verdict}: {len(rules)} rules, {len(loaded.vectors)} vectors, {len(BEHAVIOURS)} behaviours"))
+    console.print(Text(f"{verdict}: {len(every)} rules, {len(loaded.vectors)} vectors, {len(BEHAVIOURS)} behaviours"))
     return 2 if loaded.problems else 1 if findings else 0
 
 
@@ -82,6 +96,17 @@ def findings_of_rules(
         for name in vector["rules"]:
             if name not in counted:
                 yield f"vector {vector['id']}: names {name}, which is no rule"
+
+
+def findings_of_suites(rules: Mapping[str, Sequence[Rule]], vectors: Mapping[str, Sequence[Vector]]) -> Iterator[str]:
+    """Yield, of rules and vectors by suite, the vectors that list a rule of another suite than their own."""
+    suite_of = {rule.id: suite for suite, of_suite in rules.items() for rule in of_suite}
+    for suite, of_suite in vectors.items():
+        for vector in of_suite:
+            for name in vector["rules"]:
+                other = suite_of.get(name, suite)
+                if other != suite:
+                    yield f"vector {vector['id']}: lists {name}, a rule of the suite {other}; expected rules of {suite}"
 
 
 def findings_of_vectors(vectors: Sequence[Vector], advance: Callable[[], None] = lambda: None) -> Iterator[str]:
@@ -192,6 +217,20 @@ def _idle_variants(vector: Vector, profiles: Sequence[Profile]) -> Iterator[tupl
         yield from ((path, condition) for number, condition in enumerate(conditions) if number not in chosen)
 
 
+def _by_suite(folder: Path, loaded: Loaded) -> dict[str, list[Vector]]:
+    """Return the vectors of each suite; one that lies in the folder of none is a problem."""
+    vectors: dict[str, list[Vector]] = {suite: [] for suite in suites_there(folder)}
+    for vector in loaded.vectors:
+        file = loaded.files[vector["id"]]
+        suite = file.relative_to(folder / "vectors").parts[0]
+        if suite in vectors:
+            vectors[suite].append(vector)
+        else:
+            text = f"in the folder of no suite; expected vectors/{' or vectors/'.join(SUITES)}"
+            loaded.problems.append(Problem(file, text, vector["id"]))
+    return vectors
+
+
 def _showing(vectors: Sequence[Vector]) -> dict[str, list[str]]:
     showing: dict[str, list[str]] = {}
     for vector in vectors:
@@ -200,20 +239,25 @@ def _showing(vectors: Sequence[Vector]) -> dict[str, list[str]]:
     return showing
 
 
-def _out_of_date(folder: Path, vectors: Sequence[Vector]) -> Iterator[str]:
-    showing = _showing(vectors)
-    for file in sorted((folder / "capsule").glob("*.md")):
-        if with_vectors(file, showing) != file.read_text("utf-8"):
-            yield f"{file.name}: its Vectors lines are out of date; expected what check --fix writes"
+def _rewritten(folder: Path, vectors: Mapping[str, Sequence[Vector]]) -> Iterator[tuple[Path, str]]:
+    """Yield each chapter of which the **Vectors:** lines are out of date, and the text that it should have."""
+    for suite, of_suite in vectors.items():
+        showing = _showing(of_suite)
+        for file in sorted(chapters_of(suite, folder).glob("*.md")):
+            text = with_vectors(file, showing)
+            if text != file.read_text("utf-8"):
+                yield file, text
 
 
-def _rewrite(folder: Path, vectors: Sequence[Vector]) -> None:
-    showing = _showing(vectors)
-    for file in sorted((folder / "capsule").glob("*.md")):
-        text = with_vectors(file, showing)
-        if text != file.read_text("utf-8"):
-            handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-            with os.fdopen(handle, "w", encoding="utf-8") as stream:
-                stream.write(text)
-            os.chmod(temporary, file.stat().st_mode)
-            os.replace(temporary, file)
+def _out_of_date(folder: Path, vectors: Mapping[str, Sequence[Vector]]) -> Iterator[str]:
+    for file, _ in _rewritten(folder, vectors):
+        yield f"{file.name}: its Vectors lines are out of date; expected what check --fix writes"
+
+
+def _rewrite(folder: Path, vectors: Mapping[str, Sequence[Vector]]) -> None:
+    for file, text in _rewritten(folder, vectors):
+        handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+        os.chmod(temporary, file.stat().st_mode)
+        os.replace(temporary, file)

@@ -20,10 +20,11 @@ from capsule_model.conform.session import Session
 from capsule_model.conform.specification import read_rules
 from capsule_model.locate import specs
 from capsule_model.profiles import BEHAVIOURS, profile_named
+from capsule_model.suites import CAPSULE, chapters_of, suites_there, vectors_of
+from capsule_model.trace.extensions import MODULES, Kinds, extension
 from capsule_model.trace.files import load
 from capsule_model.trace.meaning import Known
 from capsule_model.trace.wording import clean
-from capsule_model.undefined import Kind
 
 __all__ = ["conform", "input_error", "known_names", "progress"]
 
@@ -40,14 +41,16 @@ def conform(
     draft: Path | None = None,
     *,
     copies: bool = True,
+    suite: str = CAPSULE,
 ) -> int:
     """Run the command and return its exit code; raises `ValueError` with one line for bad usage.
 
-    `expectations` are files that come on top of the shipped ones; None is for no expectations at all. Without
-    `copies`, no vector runs a second time under other names.
+    Without `vectors`, those of the `suite` are run. `expectations` are files that come on top of the shipped ones;
+    None is for no expectations at all. Without `copies`, no vector runs a second time under other names.
     """
     if profile is not None:
         profile_named(profile)
+    _refuse_absent(suite)
     for option, file in (("--json", json_file), ("--draft", draft)):
         if file is not None and not file.absolute().parent.is_dir():
             raise ValueError(f"{option} {clean(str(file))}: no such folder; expected a file in one that exists")
@@ -55,14 +58,14 @@ def conform(
             raise ValueError(f"{option} {clean(str(file))}: is a folder; expected a file")
     if draft is not None and draft.exists():
         raise ValueError(f"--draft {clean(str(draft))}: is there already, and may have reasons; expected a new file")
-    loaded = load(specs() / "vectors" if vectors is None else vectors, known_names())
+    loaded = load(vectors_of(suite) if vectors is None else vectors, known_names())
     if not loaded.vectors:
         for problem in loaded.problems:
             print(f"capsule-model: {problem}", file=sys.stderr)
         if not loaded.problems:
             raise ValueError(f"--vectors {clean(str(vectors))}: no vectors; expected at least one")
         return 2
-    session = Session(_adapter(adapter, in_process, time_limit))
+    session = Session(_adapter(adapter, in_process, time_limit, suite))
     try:
         held = hold(session, profile, expectations, loaded.files)
         with progress(len(loaded.vectors), "vectors") as advance:
@@ -82,9 +85,9 @@ def conform(
 
 
 def known_names() -> Known:
-    """Return the names that vectors may use: rules of the specification, behaviours, kinds of undefined behaviour."""
-    rules = frozenset(rule.id for rule in read_rules(specs() / "capsule"))
-    return Known(rules or None, BEHAVIOURS.keys(), frozenset(kind.value for kind in Kind))
+    """Return the names that vectors may use: rules of all suites, behaviours, kinds of undefined behaviour."""
+    rules = frozenset(rule.id for suite in suites_there() for rule in read_rules(chapters_of(suite)))
+    return Known(rules or None, BEHAVIOURS.keys(), Kinds())
 
 
 def input_error(error: OSError) -> str:
@@ -132,5 +135,18 @@ def _named(option: str, file: Path) -> Iterator[None]:
         raise ValueError(f"{option} {clean(str(file))}: {input_error(error)}") from None
 
 
-def _adapter(command: str | None, in_process: bool, time_limit: float) -> Adapter:
-    return InProcess(specs() / "adapters" / "ctypes_adapter.py") if in_process else adapter_process(command, time_limit)
+def _refuse_absent(suite: str) -> None:
+    """Raise `ValueError` for a suite that cannot be run: of which vectors or model are not there."""
+    if suite == CAPSULE:
+        return
+    if not vectors_of(suite).is_dir():
+        raise ValueError(f"--suite {suite}: no folder {clean(str(vectors_of(suite)), 300)}; expected its vectors there")
+    if extension(suite) is None:
+        package = MODULES[suite].partition(".")[0]
+        raise ValueError(f"--suite {suite}: its model is not installed; expected the package {package}")
+
+
+def _adapter(command: str | None, in_process: bool, time_limit: float, suite: str) -> Adapter:
+    if in_process:
+        return InProcess(specs() / "adapters" / "ctypes_adapter.py")
+    return adapter_process(command, time_limit, suite)

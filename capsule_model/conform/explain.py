@@ -17,8 +17,8 @@ from capsule_model.conform.commands import known_names
 from capsule_model.conform.runner import expected_differences, nearest_profile
 from capsule_model.conform.specification import read_rules
 from capsule_model.conform.words import call_text, error_text, event_text, step_at, value_text
-from capsule_model.locate import specs
 from capsule_model.profiles import PROFILES, Profile, profile_named
+from capsule_model.suites import chapters_of, suites_there, vectors_of
 from capsule_model.trace.execute import BadVector, Run, run
 from capsule_model.trace.expectation import holds
 from capsule_model.trace.files import Vector, load
@@ -28,6 +28,8 @@ from capsule_model.trace.wording import clean
 __all__ = ["explain", "explained", "this_profile"]
 
 _FIELDS = ("refcnt", "pointer", "name", "context", "destructor")
+# Of a new object this is told only when it changes.
+_LATER = "tracked"
 
 Line = tuple[int, str, str]
 
@@ -39,7 +41,8 @@ def explain(what: str, profile: str | None, console: Console) -> int:
     """
     wanted = None if profile is None else profile_named(profile)
     vectors, problems = _chosen(what)
-    sentences = {rule.id: _first_sentence(rule.sentence) for rule in read_rules(specs() / "capsule")}
+    rules = (rule for suite in suites_there() for rule in read_rules(chapters_of(suite)))
+    sentences = {rule.id: _first_sentence(rule.sentence) for rule in rules}
     for vector in vectors:
         chosen = wanted or _fitting(vector)
         if not _applies(vector, chosen):
@@ -161,18 +164,23 @@ def _rules(rules: list[str], indent: int, sentences: MutableMapping[str, str]) -
 
 
 def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what a step changed in the capsules: fields before and after, those that came and those that went."""
+    """Yield what a step changed in the objects: fields before and after, those that came and those that went."""
     for token in sorted(after.keys() - before.keys()):
-        fields = ", ".join(f"{name} {value_text(after[token].get(name, MISSING))}" for name in _FIELDS)
-        yield f"{token} is new: {fields}"
+        shown = [name for name in _ordered(after[token]) if name != _LATER]
+        yield f"{token} is new: " + ", ".join(f"{name} {value_text(after[token][name])}" for name in shown)
     for token in sorted(after.keys() & before.keys()):
         old, new = before[token], after[token]
-        for name in sorted(new.keys() | old.keys(), key=lambda n: _FIELDS.index(n) if n in _FIELDS else 99):
+        for name in _ordered({**new, **old}):
             if old.get(name) != new.get(name):
                 values = (value_text(side.get(name, MISSING)) for side in (old, new))
                 yield f"{token}.{name}: " + " → ".join(values)
     for token in sorted(before.keys() - after.keys()):
         yield f"{token} is gone"
+
+
+def _ordered(fields: Mapping[str, Any]) -> list[str]:
+    """Return the names of an object's fields: those of a capsule first, in their order."""
+    return sorted(fields, key=lambda name: _FIELDS.index(name) if name in _FIELDS else len(_FIELDS))
 
 
 def _ending(
@@ -195,17 +203,19 @@ def _chosen(what: str) -> tuple[list[Vector], list[str]]:
     if what.endswith(".json") or Path(what).is_file():
         loaded = load(Path(what), known_names())
         return loaded.vectors, [str(problem) for problem in loaded.problems]
-    loaded = load(specs() / "vectors", known_names())
-    vectors = loaded.vectors
-    found = [vector for vector in vectors if vector["id"] == what]
-    if not found:
+    known = known_names()
+    names: list[str] = []
+    for suite in suites_there():
+        loaded = load(vectors_of(suite), known)
+        found = [vector for vector in loaded.vectors if vector["id"] == what]
+        if found:
+            return found, []
         bad = next((problem for problem in loaded.problems if problem.vector == what), None)
         if bad is not None:
             raise ValueError(str(bad))
-        nearest = get_close_matches(what, [vector["id"] for vector in vectors], 3, 0.4)
-        hint = " or ".join(nearest) or "the id of a vector or a file of vectors"
-        raise ValueError(f"no vector {clean(what)}; expected {hint}")
-    return found, []
+        names += [vector["id"] for vector in loaded.vectors]
+    hint = " or ".join(get_close_matches(what, names, 3, 0.4)) or "the id of a vector or a file of vectors"
+    raise ValueError(f"no vector {clean(what)}; expected {hint}")
 
 
 def _fitting(vector: Vector) -> Profile:

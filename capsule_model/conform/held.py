@@ -13,9 +13,11 @@ from capsule_model.conform.expectations import Expectations, Verdict, expectatio
 from capsule_model.conform.report import Report
 from capsule_model.conform.runner import choose_profile, run_vectors
 from capsule_model.conform.session import Session
-from capsule_model.conform.specification import read_rules
+from capsule_model.conform.specification import rules_about
 from capsule_model.locate import specs
 from capsule_model.profiles import Profile
+from capsule_model.suites import CAPSULE
+from capsule_model.trace.extensions import extension
 from capsule_model.trace.files import Loaded, Problem
 
 __all__ = ["Held", "adapter_process", "hold", "report_of"]
@@ -36,15 +38,16 @@ class Held:
     expectations: Expectations | None
 
 
-def adapter_process(command: str | None, time_limit: float) -> AdapterProcess:
-    """Return the adapter of that command line, None for the ctypes adapter on this interpreter.
+def adapter_process(command: str | None, time_limit: float, suite: str = CAPSULE) -> AdapterProcess:
+    """Return the adapter of that command line, None for that of the `suite` on this interpreter: ctypes, if no other.
 
     `time_limit` is in seconds, for each answer. Raises `ValueError` with one line for a command that is none.
     """
-    words = (
-        [sys.executable, str(specs() / "adapters" / "ctypes_adapter.py")] if command is None else command_of(command)
-    )
-    return AdapterProcess(words, time_limit)
+    if command is not None:
+        return AdapterProcess(command_of(command), time_limit)
+    found = extension(suite)
+    own = found.adapter if found is not None else ()
+    return AdapterProcess([sys.executable, *(own or (str(specs() / "adapters" / "ctypes_adapter.py"),))], time_limit)
 
 
 def hold(
@@ -80,8 +83,9 @@ def report_of(
     results, bad = run_vectors(loaded.vectors, session, held.about, held.profile, advance, copies=copies)
     problems = [str(problem) for problem in loaded.problems]
     problems += [str(Problem(loaded.files[name], error.message, name, error.path)) for name, error in bad]
-    rules = read_rules(specs() / "capsule")
-    binding = [rule.id for rule in rules if rule.level != "UNDEFINED" and rule.applies(held.profile)]
+    binding = [
+        rule.id for rule in rules_about(loaded.vectors) if rule.level != "UNDEFINED" and rule.applies(held.profile)
+    ]
     declared = held.expectations
     verdict = Verdict() if declared is None else declared.judge(held.about, results)
     return Report(held.about, held.profile, held.note, results, binding, problems, loaded.vectors, declared, verdict)

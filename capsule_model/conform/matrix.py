@@ -15,6 +15,7 @@ from capsule_model.conform.interpreters import CannotRun, Interpreter, Kind, cho
 from capsule_model.conform.matrix_run import Task, run_all
 from capsule_model.conform.matrix_show import Row, print_table, shown_while
 from capsule_model.locate import specs
+from capsule_model.suites import vectors_of
 from capsule_model.trace.files import load
 from capsule_model.trace.wording import clean
 
@@ -36,7 +37,7 @@ def matrix(
     Raises `ValueError` with one line for bad usage.
     """
     chosen = choose(names, find(folder))
-    source = (specs() / "vectors" if vectors is None else vectors).absolute()
+    source = (vectors_of() if vectors is None else vectors).absolute()
     loaded = load(source, known_names())
     if loaded.problems:
         for problem in loaded.problems:

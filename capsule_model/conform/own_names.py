@@ -12,7 +12,8 @@ from string import ascii_lowercase
 from types import FunctionType, ModuleType
 from typing import Any
 
-from capsule_model.trace.contract import OBJECT_KINDS
+from capsule_model.trace.contract import OBJECT_KINDS, operations
+from capsule_model.trace.needs import operations_used
 
 __all__ = ["DUNDER", "GENERATION", "TABLES", "TYPES", "WORD", "OwnNames", "is_exception", "substitutions"]
 
@@ -38,6 +39,10 @@ _OBJECTS = frozenset(OBJECT_KINDS) | frozenset(
 # What the import system asks of a `__spec__`.
 _OF_SPECS = frozenset({"_initializing", "_uninitialized_submodules"})
 _MODULES = sys.stdlib_module_names | _FORMER_MODULES | {"__main__"}
+# What strings mean something to the operations of a suite.
+_MEANT_IN = {
+    "dlpack": frozenset("dltensor used_dltensor dltensor_versioned used_dltensor_versioned dlpack_exchange_api".split())
+}
 # What an observation may call the type of an object that the vector did not make.
 TYPES = _OBJECTS | {name for name in dir(builtins) if isinstance(getattr(builtins, name), type)}
 _TAKEN = _MODULES | _OF_TYPES | _OF_SPECS | _OBJECTS | frozenset(keyword.kwlist) | frozenset(dir(builtins))
@@ -47,7 +52,8 @@ class OwnNames:
     """What a vector's program calls by name; its expectations are not looked at.
 
     ``names`` are the parts of dotted names, ``classes`` the names of classes among them, and ``texts`` those of the
-    exceptions that the vector raises itself, as it writes them and as a KeyError shows them.
+    exceptions that the vector raises itself, as it writes them and as a KeyError shows them. ``meant`` are words that
+    mean something to the operations of its suite, whether the program names them or not.
     """
 
     def __init__(self, vector: Vector) -> None:
@@ -55,6 +61,9 @@ class OwnNames:
         self.names: set[str] = set()
         self.classes: set[str] = set()
         self.texts: set[str] = set()
+        rows = operations()
+        suites = {rows[name].suite for name in operations_used(vector) if name in rows}
+        self.meant = frozenset[str]().union(*(_MEANT_IN.get(suite, ()) for suite in suites))
         self._first: set[str] = set()
         self._bound_by: dict[str, set[str]] = {}
         self._moved: list[tuple[str, str]] = []
@@ -82,7 +91,7 @@ class OwnNames:
         meant = {word for word in self.names if word in _OF_TYPES or word in _OF_SPECS or DUNDER.fullmatch(word)}
         if self._imports:
             meant |= self._first & _MODULES
-        return {letter for word in (*meant, *self._numbers()) for letter in word.lower()}
+        return {letter for word in (*meant, *self.meant, *self._numbers()) for letter in word.lower()}
 
     def _numbers(self) -> Iterator[str]:
         """Yield bytes, as characters, that are written to or read from what is not known to be a string."""

@@ -35,7 +35,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--capsule-profile", metavar="NAME", help="hold it to this profile (default: what the adapter suggests)"
     )
-    group.addoption("--capsule-vectors", metavar="PATH", type=Path, help="a file or a folder of vectors (default: all)")
+    group.addoption(
+        "--capsule-vectors",
+        metavar="PATH",
+        type=Path,
+        help="a file or a folder of vectors (default: those of the suite capsule)",
+    )
     group.addoption(
         "--capsule-time-limit",
         metavar="SECONDS",

@@ -4,7 +4,7 @@ Names and tokens are each put through a substitution of letters. One substitutio
 all that an implementation could see of it: lengths, which name is the beginning, the end or a part of which other,
 which differ in case alone, and what a byte written into a name makes of it. What is no letter stays: dots, digits,
 underscores, NUL, bytes that are not UTF-8. So do the letters of words that mean something to an implementation:
-`__class__`, `sys`, the attributes of built-in types.
+`__class__`, `sys`, the attributes of built-in types, `dltensor` where DLPack is spoken.
 """
 
 from __future__ import annotations
@@ -212,6 +212,13 @@ class Renaming:
         for key in _ERRORS:
             if key in event:
                 copy[key] = self._error(event[key])
+        if "of" in event:
+            copy["of"] = self.token(event["of"])
+        if "name" in event:
+            try:
+                copy["name"] = self._known_name(event["name"])
+            except _Uncertain:
+                del copy["name"]
         if isinstance(event.get("object"), Mapping):
             try:
                 copy["object"] = self._returned(event["object"])
@@ -266,6 +273,8 @@ class Renaming:
             return {"tokens": sorted(self.token(token) for token in value["tokens"])}
         if "words" in value:
             return {"words": [self._argument(word) for word in value["words"]]}
+        if "fields" in value:
+            return {"fields": {name: self._argument(field) for name, field in value["fields"].items()}}
         return self._argument(value)
 
     def _type_name(self, name: str) -> str:
@@ -289,7 +298,8 @@ class Renaming:
     def _known_name(self, name: str) -> str:
         """Return the copy of a dotted name whose parts all occur in the vector; raise for another."""
         parts = name.split(".")
-        if not all(part in self._own.names or DUNDER.fullmatch(part) or not part for part in parts):
+        known = self._own.names | self._own.meant
+        if not all(part in known or DUNDER.fullmatch(part) or not part for part in parts):
             raise _Uncertain
         return ".".join(part if DUNDER.fullmatch(part) else self.name(part) for part in parts)
 
@@ -338,7 +348,7 @@ class Renaming:
         if found is not None:
             name = "NULL" if found[1] is None else f'"{self._known_name(found[1])}"'
             return f"<capsule object {name} at {{{self.token(found[2])}}}>"
-        if self._own.runs.intersection(WORD.findall(text)):
+        if (self._own.runs - self._own.meant).intersection(WORD.findall(text)):
             raise _Uncertain
         return text
 

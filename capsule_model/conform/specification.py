@@ -6,11 +6,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from capsule_model.profiles import Profile
+from capsule_model.suites import CAPSULE, chapters_of, suites_there
 from capsule_model.trace.expectation import holds
 
-__all__ = ["LEVELS", "RULE_ID", "Rule", "read_rules", "with_vectors"]
+__all__ = ["LEVELS", "RULE_ID", "Rule", "read_rules", "rules_about", "with_vectors"]
 
 LEVELS = ("MUST", "MAY", "UNDEFINED")
 RULE_ID = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*/[A-Za-z0-9_-]+")
@@ -52,6 +54,14 @@ class Rule:
 def read_rules(folder: Path) -> list[Rule]:
     """Return the rules of all chapters `*.md` in `folder`, in order; a missing field is an empty string."""
     return [rule for file in sorted(folder.glob("*.md")) for rule in _rules(file, file.read_text("utf-8").splitlines())]
+
+
+def rules_about(vectors: Iterable[Mapping[str, Any]]) -> list[Rule]:
+    """Return the rules of each suite that `vectors` list a rule of, those of the suite capsule where they list none."""
+    listed = {rule for vector in vectors for rule in vector["rules"]}
+    found = {suite: read_rules(chapters_of(suite)) for suite in suites_there()}
+    chosen = [suite for suite, rules in found.items() if not listed.isdisjoint(rule.id for rule in rules)]
+    return [rule for suite in chosen or [CAPSULE] for rule in found[suite]]
 
 
 def _rules(file: Path, lines: list[str]) -> Iterator[Rule]:

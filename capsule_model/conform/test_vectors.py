@@ -17,7 +17,7 @@ from capsule_model.conform.held import Held, adapter_process, hold
 from capsule_model.conform.report import print_result
 from capsule_model.conform.runner import Result, run_vectors
 from capsule_model.conform.session import Answer, Session
-from capsule_model.locate import specs
+from capsule_model.suites import vectors_of
 from capsule_model.trace.files import Loaded, Problem, load
 from capsule_model.trace.wording import clean
 
@@ -203,7 +203,7 @@ class _Watched(Session):
 
 def _loaded(config: pytest.Config) -> Loaded:
     source: Path | None = config.getoption("--capsule-vectors")
-    return load(specs() / "vectors" if source is None else source, known_names())
+    return load(vectors_of() if source is None else source, known_names())
 
 
 def _text(result: Result) -> str:

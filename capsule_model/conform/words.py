@@ -30,7 +30,12 @@ def call_text(step: Mapping[str, Any]) -> str:
     given = step.get("args", {})
     operation = operations().get(name)
     order = operation.args if operation else tuple(given)
-    arguments = ", ".join(argument_text(given[arg]) for arg in order if arg in given)
+    optional = operation.optional if operation else frozenset[str]()
+    arguments = ", ".join(
+        f"{arg}={_item_text(given[arg])}" if arg in optional else argument_text(given[arg])
+        for arg in order
+        if arg in given
+    )
     bound = f"{step['bind']} = " if "bind" in step else ""
     return f"{bound}{name}({arguments})"
 
@@ -50,11 +55,18 @@ def argument_text(argument: Any) -> str:
             return f"sys.modules[{_quoted(str(name))}]"
         case {"arg": _}:
             return "self"
+        case list():
+            return clean(f"[{', '.join(map(_item_text, argument))}]", 80)
         case {"object": kind} if kind not in ("None", "PyCapsule_Type"):
             return f"<{kind}>"
         case dict():
             return clean(str(next(iter(argument.values()), "")), 80)
     return clean(str(argument), 80)
+
+
+def _item_text(item: Any) -> str:
+    """Return what Python code passes by a keyword or in a list, where null is None."""
+    return "None" if item is None else argument_text(item)
 
 
 def value_text(value: Any, limit: int = 160) -> str:
@@ -80,6 +92,12 @@ def value_text(value: Any, limit: int = 160) -> str:
             return f"the text {_quoted(text)}"
         case {"content": {"hex": digits}}:
             return f"the bytes {clean(str(digits), 80)}"
+        case {"values": list(items), **rest} if not rest:
+            return clean(f"values {', '.join(map(str, items)) or 'none at all'}", limit)
+        case {"device": list(items), **rest} if not rest:
+            return clean(f"device {', '.join(map(str, items))}", limit)
+        case {"fields": dict(fields), **rest} if not rest:
+            return clean(", ".join(f"{name} {value_text(inner)}" for name, inner in fields.items()), limit)
         case {"text": text, **rest} if not rest:
             return shown(text, limit)
         case {"absent": True}:
@@ -109,11 +127,26 @@ def event_text(event: Mapping[str, Any]) -> str:
         about = event.get("object")
         tail = "" if about is None else f" about {value_text(about)}"
         return f"unraisable: {error_text(event['unraisable'])}{tail}"
+    if "dlpack" in event:
+        return _dlpack_text(event)
     arguments = ", ".join(clean(str(token), 80) for token in event.get("args", ()))
     if event.get("beyond"):
         return f"{event['call']} is called beyond its limit and does nothing"
     count = f", reference count {event['refcnt']}" if "refcnt" in event else ""
     return f"{clean(str(event['call']), 80)}({arguments}) is called{count}"
+
+
+def _dlpack_text(event: Mapping[str, Any]) -> str:
+    words = [clean(str(event["dlpack"]), 80)]
+    if "of" in event:
+        words.append(f"of {clean(str(event['of']), 80)}")
+    if "name" in event:
+        words.append(f"named {_quoted(str(event['name']))}")
+    if "keywords" in event:
+        words.append(f"with {clean(', '.join(map(str, event['keywords'])), 80) or 'no keywords'}")
+    if "stream" in event:
+        words.append(f"on stream {_item_text(event['stream'])}")
+    return " ".join(words)
 
 
 def _quoted(text: str) -> str:

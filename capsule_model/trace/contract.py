@@ -14,12 +14,13 @@ OBJECT_KINDS = ("None", "int", "str", "bytes", "list", "dict", "tuple", "functio
 
 ADDRESS_FORMS = frozenset({"null", "ref", "ptr", "cstr", "hex", "function", "object", "module", "arg"})
 _INTEGER = frozenset({"integer"})
+_WORD = frozenset({"word"})
 _STRING = frozenset({"null", "ref", "cstr", "hex"})
 
 _SPECIAL_FORMS: dict[tuple[str, str], frozenset[str]] = {
     ("PyCapsule_Import", "no_block"): _INTEGER,
     ("PyCapsule_Import", "name"): _STRING,
-    ("PyObject_RichCompare", "opid"): frozenset({"word"}),
+    ("PyObject_RichCompare", "opid"): _WORD,
     ("PyObject_GetAttrString", "attr_name"): _STRING,
     ("PyObject_SetAttrString", "attr_name"): _STRING,
     ("pickle.dumps", "protocol"): _INTEGER,
@@ -29,13 +30,28 @@ _SPECIAL_FORMS: dict[tuple[str, str], frozenset[str]] = {
     ("read", "size"): _INTEGER,
     ("string", "bytes"): frozenset({"cstr", "hex"}),
     ("write", "bytes"): frozenset({"hex"}),
-    ("poke", "field"): frozenset({"word"}),
+    ("poke", "field"): _WORD,
     ("import", "module"): frozenset({"cstr"}),
 }
 
-WORDS: dict[tuple[str, str], tuple[str, ...]] = {
+# In a suite, arguments of one name have the same forms in every operation.
+_FORMS_IN: dict[str, dict[str, frozenset[str]]] = {
+    "dlpack": {
+        **dict.fromkeys("dtype producer destructor deleter consumer field".split(), _WORD),
+        **dict.fromkeys("offset read_only size stream copy".split(), frozenset({"null", "integer"})),
+        **dict.fromkeys(
+            "shape strides values device version prev_version max_version dl_device quirks index".split(),
+            frozenset({"null", "list"}),
+        ),
+        "value": frozenset({"integer", "list"}),
+    }
+}
+
+_CHOICES: dict[tuple[str, str], tuple[str | int | None, ...]] = {
     ("PyObject_RichCompare", "opid"): ("<", "<=", "==", "!=", ">", ">="),
     ("poke", "field"): ("pointer", "name", "context", "destructor"),
+    ("__dlpack__", "copy"): (None, 0, 1),
+    ("from_dlpack", "copy"): (None, 0, 1),
 }
 
 
@@ -47,10 +63,17 @@ class Operation:
     args: tuple[str, ...]
     returns: str
     needs: frozenset[str]
+    optional: frozenset[str] = frozenset()
+    suite: str = "capsule"
 
     def forms(self, argument: str) -> frozenset[str]:
         """Return the forms that `argument` may have."""
-        return _SPECIAL_FORMS.get((self.name, argument), ADDRESS_FORMS)
+        of_suite = _FORMS_IN.get(self.suite, {}).get(argument, ADDRESS_FORMS)
+        return _SPECIAL_FORMS.get((self.name, argument), of_suite)
+
+    def choices(self, argument: str) -> tuple[str | int | None, ...] | None:
+        """Return the values of which `argument` must be one, or None where its forms say it all."""
+        return _CHOICES.get((self.name, argument))
 
 
 def _table(name: str) -> Any:
@@ -62,7 +85,14 @@ def operations() -> Mapping[str, Operation]:
     """Return the operations of format 1 by name."""
     rows = _table("operations.json")["operations"]
     return {
-        name: Operation(name, tuple(row["args"]), row["returns"], frozenset(row.get("needs", ())))
+        name: Operation(
+            name,
+            tuple(row["args"]),
+            row["returns"],
+            frozenset(row.get("needs", ())),
+            frozenset(row.get("optional", ())),
+            row.get("suite", "capsule"),
+        )
         for name, row in rows.items()
     }
 
@@ -82,11 +112,13 @@ def vector_schema() -> Mapping[str, Any]:
 
 
 def form_of(argument: Any) -> str:
-    """Name the form of a schema-valid `argument`: its key, `null`, `integer` or `word`."""
+    """Name the form of a schema-valid `argument`: its key, `null`, `integer`, `word` or `list`."""
     if argument is None:
         return "null"
     if isinstance(argument, int):
         return "integer"
     if isinstance(argument, str):
         return "word"
+    if isinstance(argument, list):
+        return "list"
     return str(next(key for key in argument if key != "offset"))

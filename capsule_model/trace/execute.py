@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,8 +24,10 @@ from capsule_model.objects import (
 )
 from capsule_model.profiles import Profile
 from capsule_model.runtime import handle_pending
+from capsule_model.trace.contract import operations
+from capsule_model.trace.extensions import MODULES, Extension, extensions_of
 from capsule_model.trace.observe import Tokens, error_seen, object_seen
-from capsule_model.trace.operations import NOTHING, OPERATIONS, BadVector
+from capsule_model.trace.operations import NOTHING, OPERATIONS, BadVector, Operation
 from capsule_model.trace.world import install
 from capsule_model.undefined import Abort, Kind, NotModelled, UndefinedBehavior, diagnose
 
@@ -58,11 +60,12 @@ def run(vector: Mapping[str, Any], profile: Profile, *, rules: bool = False, sta
     Raises ``BadVector`` where a step makes no sense, or asks what the model does not know.
     """
     result = Run()
+    added = extensions_of(vector)
     if not rules:
-        _run(vector, profile, result, states)
+        _run(vector, profile, added, result, states)
         return result
-    with rule_marks.observed() as sink:
-        _run(vector, profile, result, states, sink)
+    with rule_marks.observed([module for extension in added for module in extension.modules]) as sink:
+        _run(vector, profile, added, result, states, sink)
     result.reached = sink.reached
     return result
 
@@ -70,11 +73,12 @@ def run(vector: Mapping[str, Any], profile: Profile, *, rules: bool = False, sta
 def _run(
     vector: Mapping[str, Any],
     profile: Profile,
+    added: Sequence[Extension],
     result: Run,
     states: bool,
     sink: rule_marks.Sink | None = None,
 ) -> None:
-    machine = Machine(vector, profile, sink)
+    machine = Machine(vector, profile, sink, added)
     try:
         for index, step in enumerate(vector["steps"]):
             result.steps.append(machine.step(step, str(index)))
@@ -96,9 +100,18 @@ def _run(
 
 
 class Machine:
-    """One simulated process that performs the steps of one vector."""
+    """One simulated process that performs the steps of one vector.
 
-    def __init__(self, vector: Mapping[str, Any], profile: Profile, sink: rule_marks.Sink | None = None) -> None:
+    ``extra`` is where extensions keep what they need to know.
+    """
+
+    def __init__(
+        self,
+        vector: Mapping[str, Any],
+        profile: Profile,
+        sink: rule_marks.Sink | None = None,
+        extensions: Sequence[Extension] = (),
+    ) -> None:
         self.py = Interpreter(profile)
         self.tokens = Tokens()
         self.owned: dict[int, int] = {}
@@ -109,6 +122,11 @@ class Machine:
         self.made: dict[str, int] = {}
         self.path = "modules"
         self.sink = sink
+        self.extra: dict[str, Any] = {}
+        self.extensions = extensions
+        self.added: dict[str, Operation] = {}
+        for extension in extensions:
+            self.added |= extension.operations
         self.py.unraisable = self._unraisable
         for name, function in vector.get("functions", {}).items():
             self._declare(name, function)
@@ -140,12 +158,16 @@ class Machine:
         elif found is not None and not leave:
             found.holders += 1
         before = py.error
-        operation = OPERATIONS.get(step["op"])
+        operation = OPERATIONS.get(step["op"]) or self.added.get(step["op"])
         if operation is None:
-            raise BadVector(f"unknown operation {step['op']!r}", path)
+            raise BadVector(_unknown(step["op"], self.extensions), path)
         seen = operation(self, step.get("args", {}), step.get("bind"))
         if step["op"] == "settle":
             self._settle()
+        if not self.frames:
+            for extension in self.extensions:
+                if extension.after_step is not None:
+                    extension.after_step(self)
         observation: dict[str, Any] = {
             "error": error_seen(py, self.tokens, py.error),
             "indicator": _relation(before, py.error),
@@ -286,14 +308,22 @@ class Machine:
         owned = {address for address, count in self.owned.items() if count > 0} | self.blocks
         return sorted(self.tokens.of_address[address] for address in owned)
 
+    def event(self, event: dict[str, Any]) -> None:
+        """Add an event to the step in progress."""
+        self.events[-1].append(event)
+
     def state(self) -> dict[str, Any]:
-        """Return the named capsules that are alive, with their fields as tokens."""
-        return {
+        """Return the named capsules that are alive, with their fields as tokens, and what extensions show of theirs."""
+        state = {
             token: {"refcnt": struct.ob_refcnt, "tracked": struct.is_tracked}
             | {name: self.tokens.seen(getattr(struct, name)) for name in ("pointer", "name", "context", "destructor")}
             for address, token in list(self.tokens.of_address.items())
             if isinstance(struct := self.py.objects.get(address), Capsule)
         }
+        for show in (extension.state for extension in self.extensions if extension.state is not None):
+            for token, fields in show(self).items():
+                state[token] = state.get(token, {}) | fields
+        return state
 
     def _announce(self, address: int, token: str) -> None:
         """Name what a module's body made; the module itself is no generation of its name."""
@@ -305,7 +335,7 @@ class Machine:
     def _unraisable(self, error: PyErr, obj: int) -> None:
         event = {"type": error.type, "text": self.tokens.in_text(str(error))}
         seen = None if obj == NONE else object_seen(self.py, self.tokens, obj, valued=False)
-        self.events[-1].append({"unraisable": event, "object": seen})
+        self.event({"unraisable": event, "object": seen})
 
     def _declare(self, name: str, function: Mapping[str, Any]) -> None:
         py = self.py
@@ -345,7 +375,7 @@ class Machine:
         def call(op: int) -> int:
             number = self.calls[name] = self.calls.get(name, 0) + 1
             if number > function.get("max_calls", MAX_CALLS):
-                self.events[-1].append({"call": name, "beyond": True})
+                self.event({"call": name, "beyond": True})
                 return 0
             steps: list[dict[str, Any]] = []
             event = {
@@ -355,7 +385,7 @@ class Machine:
                 "before": error_seen(self.py, self.tokens, self.py.error),
                 "steps": steps,
             }
-            self.events[-1].append(event)
+            self.event(event)
             outer = self.path
             self.frames.append(op)
             for index, step in enumerate(function.get("steps", ())):
@@ -368,6 +398,15 @@ class Machine:
             return int(function.get("returns", 0))
 
         return call
+
+
+def _unknown(name: str, extensions: Sequence[Extension]) -> str:
+    """Say why there is no operation of that name."""
+    row = operations().get(name)
+    if row is None or row.suite in ("capsule", *(extension.suite for extension in extensions)):
+        return f"unknown operation {name!r}"
+    package = MODULES[row.suite].partition(".")[0]
+    return f"{name} is an operation of the suite {row.suite}, whose model is not installed; expected {package}"
 
 
 def _step_label(path: str) -> str:

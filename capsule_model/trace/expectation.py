@@ -21,6 +21,9 @@ Expectation = Mapping[str, Any]
 
 _KEYS = ("return", "error", "indicator", "events")
 _NO_CHANGE = ("clear", "unchanged")
+_OF_CALLS = ("args", "refcnt", "object")
+_OF_ERRORS = ("before", "after", "unraisable")
+_OF_DLPACK = ("of", "name", "keywords", "stream")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +115,10 @@ def _event_differences(
         return
     calls: dict[str, int] = {}
     for index, (want, event) in enumerate(zip(expected, seen, strict=True)):
-        for key in ("args", "refcnt", "object"):
+        for key in _OF_DLPACK if "dlpack" in event else _OF_CALLS:
             if key in want and not same(canonical(want[key]), canonical(event.get(key, MISSING))):
                 yield Difference(path, f"events.{index}.{key}", want[key], event.get(key, MISSING))
-        for key in ("before", "after", "unraisable"):
+        for key in _OF_ERRORS:
             if key in want and not _error_matches(want[key], event.get(key)):
                 yield Difference(path, f"events.{index}.{key}", want[key], event.get(key))
         if "call" not in event:
@@ -142,6 +145,8 @@ def _subject(event: Any) -> str:
         return "no event"
     if "call" in event:
         return f"{event['call']} beyond its calls" if event.get("beyond") else str(event["call"])
+    if "dlpack" in event:
+        return f"dlpack {event['dlpack']}"
     return "unraisable"
 
 
@@ -237,7 +242,7 @@ def _events_compared(
         return
     calls: dict[str, int] = {}
     for index, (left, right) in enumerate(zip(expected, seen, strict=True)):
-        for key in ("args", "refcnt", "before", "after", "unraisable", "object"):
+        for key in _OF_DLPACK if "dlpack" in right else (*_OF_CALLS, *_OF_ERRORS):
             one, other = left.get(key, MISSING), right.get(key, MISSING)
             if not same(canonical(one), canonical(other)):
                 yield Difference(path, f"events.{index}.{key}", one, other)

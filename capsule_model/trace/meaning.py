@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
-from capsule_model.trace.contract import WORDS, Operation, error_codes, form_of, operations
+from capsule_model.trace.contract import ADDRESS_FORMS, Operation, error_codes, form_of, operations
 from capsule_model.trace.tokens import Names, names_of
 from capsule_model.trace.wording import shown
 
@@ -84,7 +84,7 @@ def _operation_faults(step: Vector) -> Iterator[str]:
         yield f"unknown operation {shown(name)}; expected {_nearest(name, operations())}"
         return
     given = step.get("args", {})
-    for missing in (arg for arg in operation.args if arg not in given):
+    for missing in (arg for arg in operation.args if arg not in given and arg not in operation.optional):
         yield f"{name} lacks the argument {missing}; expected {_signature(operation)}"
     for unknown in (arg for arg in given if arg not in operation.args):
         yield f"{name} has no argument {shown(unknown)}; expected {_signature(operation)}"
@@ -99,11 +99,14 @@ def _argument(argument: Any, name: str, place: _Place, operation: Operation | No
         if form not in forms:
             yield place.path, f"argument {name} is {shown(argument, 60)}; expected {_listed(forms)}"
             return
-        words = WORDS.get((operation.name, name))
-        if words is not None and argument not in words:
-            yield place.path, f"argument {name} is {shown(argument, 60)}; expected one of {' '.join(words)}"
+        choices = operation.choices(name)
+        if choices is not None and argument not in choices:
+            expected = " ".join("null" if choice is None else str(choice) for choice in choices)
+            yield place.path, f"argument {name} is {shown(argument, 60)}; expected one of {expected}"
         if operation.name == "PyErr_SetString" and name == "type" and not _is_exception(argument["cstr"]):
             yield place.path, f"{shown(argument['cstr'], 60)} is no built-in exception; expected one by its name"
+    elif operation is None and form == "list":
+        yield place.path, f"argument {name} is {shown(argument, 60)}; expected {_listed(ADDRESS_FORMS)}"
     text = None
     if form == "ref":
         text = _reference(argument["ref"], place)
@@ -179,22 +182,30 @@ def _expectation(expect: Vector, names: Names, known: Known) -> Iterator[str]:
             yield f"unknown error code {shown(code)}; expected {_nearest(code, error_codes())}"
         elif row["type"] != error["type"]:
             yield f"error code {code} goes with {row['type']}; found {shown(error['type'])}"
-    returned = expect.get("return")
-    same = returned.get("same", returned) if isinstance(returned, Mapping) else {}
-    token = same.get("ref") if isinstance(same, Mapping) else None
-    if token is not None and (fault := _expected_token(token, names)) is not None:
-        yield fault
+    for what, token in _expected_tokens(expect):
+        if (fault := _expected_token(what, token, names)) is not None:
+            yield fault
     for event in expect.get("events", ()):
         if "call" in event and event["call"] not in names.functions:
             yield f"event calls {shown(event['call'])}; expected {_nearest(event['call'], names.functions)}"
 
 
-def _expected_token(token: str, names: Names) -> str | None:
+def _expected_tokens(expect: Vector) -> Iterator[tuple[str, str]]:
+    """Yield the tokens that an expectation names, each with what it is there."""
+    returned = expect.get("return")
+    if isinstance(returned, Mapping):
+        for value in (returned.get("same", returned), *returned.get("fields", {}).values()):
+            if isinstance(value, Mapping) and "ref" in value:
+                yield "expected return", value["ref"]
+    yield from (("event of", event["of"]) for event in expect.get("events", ()) if "of" in event)
+
+
+def _expected_token(what: str, token: str, names: Names) -> str | None:
     base = _GENERATION.sub("", token)
     parents = {name[:end] for name in names.modules for end, letter in enumerate(name) if letter == "."}
     if token.startswith(("#", "?")) or "/" in token or base in names.everything or base in parents:
         return None
-    return f"expected return {shown(token)} is bound nowhere; expected {_nearest(base, names.everything)}"
+    return f"{what} {shown(token)} is bound nowhere; expected {_nearest(base, names.everything)}"
 
 
 def _expectations(step: Vector) -> Iterator[Vector]:
@@ -246,9 +257,10 @@ def _nearest(name: str, choices: Collection[str]) -> str:
 
 
 def _signature(operation: Operation) -> str:
-    return f"{operation.name}({', '.join(operation.args)})"
+    args = (f"[{arg}]" if arg in operation.optional else arg for arg in operation.args)
+    return f"{operation.name}({', '.join(args)})"
 
 
 def _listed(forms: Collection[str]) -> str:
-    plain = {"null": "null", "integer": "an integer", "word": "a word"}
+    plain = {"null": "null", "integer": "an integer", "word": "a word", "list": "a list"}
     return " or ".join(sorted(plain.get(form, f'{{"{form}": …}}') for form in forms))

@@ -23,6 +23,7 @@ FEATURES = (
     "memory",
     "python",
     "threads",
+    "dlpack",
     "returns-on-failure",
 )
 
@@ -68,7 +69,10 @@ def needs(vector: Vector, observed: Iterable[Vector] | None = None) -> frozenset
 
 def operations_used(vector: Vector) -> frozenset[str]:
     """Return the operations of all steps of `vector`, those inside functions included."""
-    return frozenset(step["op"] for step in _steps(vector))
+    used = {step["op"] for step in vector["steps"]}
+    for function in vector.get("functions", {}).values():
+        used.update([step["op"] for step in function.get("steps", ())])
+    return frozenset(used)
 
 
 def _steps(vector: Vector) -> Iterator[Vector]:

@@ -18,7 +18,7 @@ from capsule_model.undefined import NotModelled
 if TYPE_CHECKING:
     from capsule_model.trace.execute import Machine
 
-__all__ = ["NOTHING", "OPERATIONS", "BadVector", "Operation"]
+__all__ = ["NOTHING", "OPERATIONS", "BadVector", "Operation", "show_object", "words_of"]
 
 Args = Mapping[str, Any]
 Operation = Callable[["Machine", Args, "str | None"], Any]
@@ -40,7 +40,8 @@ class _Nothing:
 NOTHING = _Nothing()
 
 
-def _words(machine: Machine, args: Args, names: tuple[str, ...]) -> list[int]:
+def words_of(machine: Machine, args: Args, names: tuple[str, ...]) -> list[int]:
+    """Return the words that the arguments of those names stand for."""
     try:
         return [machine.value(args[name], f"#{machine.path}.{name}") for name in names]
     except KeyError as missing:
@@ -49,7 +50,7 @@ def _words(machine: Machine, args: Args, names: tuple[str, ...]) -> list[int]:
 
 def _address(function: Callable[..., int], *names: str) -> Operation:
     def operation(machine: Machine, args: Args, bind: str | None) -> Any:
-        address = function(machine.py, *_words(machine, args, names))
+        address = function(machine.py, *words_of(machine, args, names))
         machine.bind(address, bind)
         return machine.tokens.seen(address)
 
@@ -57,7 +58,7 @@ def _address(function: Callable[..., int], *names: str) -> Operation:
 
 
 def _new(machine: Machine, args: Args, bind: str | None) -> Any:
-    op = capsule.PyCapsule_New(machine.py, *_words(machine, args, ("pointer", "name", "destructor")))
+    op = capsule.PyCapsule_New(machine.py, *words_of(machine, args, ("pointer", "name", "destructor")))
     if op != NULL:
         machine.own(op, bind)
     else:
@@ -66,12 +67,12 @@ def _new(machine: Machine, args: Args, bind: str | None) -> Any:
 
 
 def _int(function: Callable[..., int], *names: str) -> Operation:
-    return lambda machine, args, bind: function(machine.py, *_words(machine, args, names))
+    return lambda machine, args, bind: function(machine.py, *words_of(machine, args, names))
 
 
 def _nothing(function: Callable[..., object], *names: str) -> Operation:
     def operation(machine: Machine, args: Args, bind: str | None) -> Any:
-        function(machine.py, *_words(machine, args, names))
+        function(machine.py, *words_of(machine, args, names))
         return NOTHING
 
     return operation
@@ -79,7 +80,7 @@ def _nothing(function: Callable[..., object], *names: str) -> Operation:
 
 def _reference(function: Callable[..., None], name: str, count: int) -> Operation:
     def operation(machine: Machine, args: Args, bind: str | None) -> Any:
-        (op,) = _words(machine, args, (name,))
+        (op,) = words_of(machine, args, (name,))
         if op != NULL:
             machine.count(op, count)
         function(machine.py, op)
@@ -90,12 +91,12 @@ def _reference(function: Callable[..., None], name: str, count: int) -> Operatio
 
 def _object(function: Callable[..., int], *names: str) -> Operation:
     def operation(machine: Machine, args: Args, bind: str | None) -> Any:
-        return _result(machine, function(machine.py, *_words(machine, args, names)), bind)
+        return show_object(machine, function(machine.py, *words_of(machine, args, names)), bind)
 
     return operation
 
 
-def _result(machine: Machine, address: int, bind: str | None) -> Any:
+def show_object(machine: Machine, address: int, bind: str | None) -> Any:
     """Show an object that was returned, then release it unless it was bound."""
     if address != NULL and bind is not None:
         machine.own(address, bind)
@@ -108,13 +109,13 @@ def _result(machine: Machine, address: int, bind: str | None) -> Any:
 
 
 def _get_name(machine: Machine, args: Args, bind: str | None) -> Any:
-    address = capsule.PyCapsule_GetName(machine.py, *_words(machine, args, ("capsule",)))
+    address = capsule.PyCapsule_GetName(machine.py, *words_of(machine, args, ("capsule",)))
     machine.bind(address, bind)
     return string_seen(machine.py, machine.tokens, address)
 
 
 def _set_traverse(machine: Machine, args: Args, bind: str | None) -> Any:
-    words = _words(machine, args, ("op", "traverse_func", "clear_func"))
+    words = words_of(machine, args, ("op", "traverse_func", "clear_func"))
     if "gc-capsule" not in machine.py.behaviours:
         return {"absent": True}
     return capsule._PyCapsule_SetTraverse(machine.py, *words)
@@ -122,24 +123,24 @@ def _set_traverse(machine: Machine, args: Args, bind: str | None) -> Any:
 
 def _text(function: Callable[..., int]) -> Operation:
     def operation(machine: Machine, args: Args, bind: str | None) -> Any:
-        shown = _result(machine, function(machine.py, *_words(machine, args, ("o",))), None)
+        shown = show_object(machine, function(machine.py, *words_of(machine, args, ("o",))), None)
         return shown if shown is None else {"text": shown["text"]}
 
     return operation
 
 
 def _hash(machine: Machine, args: Args, bind: str | None) -> Any:
-    (o,) = _words(machine, args, ("o",))
+    (o,) = words_of(machine, args, ("o",))
     value = python_view.PyObject_Hash(machine.py, o)
     return {"hash_of": machine.tokens.of_address[o]} if o in machine.tokens.of_address else value
 
 
 def _compare(machine: Machine, args: Args, bind: str | None) -> Any:
-    o1, o2 = _words(machine, args, ("o1", "o2"))
+    o1, o2 = words_of(machine, args, ("o1", "o2"))
     opid = args.get("opid")
     if opid not in ("<", "<=", "==", "!=", ">", ">="):
         raise BadVector(f"opid {opid!r} is none of < <= == != > >=", machine.path)
-    return _result(machine, python_view.PyObject_RichCompare(machine.py, o1, o2, opid), None)
+    return show_object(machine, python_view.PyObject_RichCompare(machine.py, o1, o2, opid), None)
 
 
 def _capsule_type(machine: Machine, args: Args, bind: str | None) -> Any:
@@ -149,14 +150,14 @@ def _capsule_type(machine: Machine, args: Args, bind: str | None) -> Any:
 
 def _pickle(*names: str) -> Operation:
     def operation(machine: Machine, args: Args, bind: str | None) -> Any:
-        words = _words(machine, args, names)
-        return _result(machine, python_view.pickle_object(machine.py, words[0]), bind)
+        words = words_of(machine, args, names)
+        return show_object(machine, python_view.pickle_object(machine.py, words[0]), bind)
 
     return operation
 
 
 def _referents(machine: Machine, args: Args, bind: str | None) -> Any:
-    found = collector.gc_get_referents(machine.py, *_words(machine, args, ("obj",)))
+    found = collector.gc_get_referents(machine.py, *words_of(machine, args, ("obj",)))
     return {"tokens": sorted(seen["ref"] for seen in map(machine.tokens.seen, found) if seen is not None)}
 
 
@@ -191,7 +192,7 @@ def _malloc(machine: Machine, args: Args, bind: str | None) -> Any:
 
 
 def _free(machine: Machine, args: Args, bind: str | None) -> Any:
-    (address,) = _words(machine, args, ("ptr",))
+    (address,) = words_of(machine, args, ("ptr",))
     machine.py.free(address)
     machine.blocks.discard(address)
     return NOTHING
@@ -206,22 +207,22 @@ def _string(machine: Machine, args: Args, bind: str | None) -> Any:
 
 
 def _write(machine: Machine, args: Args, bind: str | None) -> Any:
-    (address,) = _words(machine, args, ("ptr",))
+    (address,) = words_of(machine, args, ("ptr",))
     machine.py.memory.write(address, machine.raw(args, "bytes"))
     return NOTHING
 
 
 def _read(machine: Machine, args: Args, bind: str | None) -> Any:
-    (address,) = _words(machine, args, ("ptr",))
+    (address,) = words_of(machine, args, ("ptr",))
     return {"hex": machine.py.memory.read(address, _size(machine, args)).hex()}
 
 
 def _layout(machine: Machine, args: Args, bind: str | None) -> Any:
-    return words_seen(machine.py, machine.tokens, *_words(machine, args, ("op",)))
+    return words_seen(machine.py, machine.tokens, *words_of(machine, args, ("op",)))
 
 
 def _poke(machine: Machine, args: Args, bind: str | None) -> Any:
-    op, value = _words(machine, args, ("op", "value"))
+    op, value = words_of(machine, args, ("op", "value"))
     layout.poke(machine.py, op, args.get("field", ""), value)
     return NOTHING
 
@@ -236,14 +237,14 @@ def _import(machine: Machine, args: Args, bind: str | None) -> Any:
 
 
 def _count(machine: Machine, args: Args, bind: str | None) -> Any:
-    (ob,) = _words(machine, args, ("ob",))
+    (ob,) = words_of(machine, args, ("ob",))
     if machine.py.objects[ob].ob_refcnt >= IMMORTAL:
         raise NotModelled("the reference count of an object that belongs to the process")
     return runtime.Py_REFCNT(machine.py, ob)
 
 
 def _tracked(machine: Machine, args: Args, bind: str | None) -> Any:
-    (obj,) = _words(machine, args, ("obj",))
+    (obj,) = words_of(machine, args, ("obj",))
     if not isinstance(machine.py.objects[obj], Capsule):
         raise NotModelled("whether an object that is no capsule is tracked")
     return collector.gc_is_tracked(machine.py, obj)

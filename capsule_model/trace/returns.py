@@ -56,6 +56,8 @@ def return_matches(expected: Any, seen: Any) -> bool:
             return same(canonical(expected["same"]), _address(seen))
         if "object" in expected:
             return _object_matches(expected, seen)
+        if "fields" in expected:
+            return _fields_match(expected["fields"], seen.get("fields"))
         if expected.keys() & {"ref", "ptr", "function"}:
             return same(canonical(expected), _address(seen))
     return same(canonical(expected), canonical(seen))
@@ -65,6 +67,13 @@ def _object_matches(expected: Mapping[str, Any], seen: Mapping[str, Any]) -> boo
     if "text" in expected and seen.get("text") != expected["text"]:
         return False
     return bool(expected["object"] == seen.get("object", seen.get("ref")))
+
+
+def _fields_match(expected: Mapping[str, Any], seen: Any) -> bool:
+    """Tell whether each field that is expected was seen so; others may be there."""
+    if not isinstance(seen, Mapping):
+        return False
+    return all(same(canonical(value), canonical(seen.get(name, MISSING))) for name, value in expected.items())
 
 
 def _address(seen: Mapping[str, Any]) -> Any:

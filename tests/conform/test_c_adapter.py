@@ -104,7 +104,8 @@ def perform_all(command: list[str]) -> tuple[Started, list[Result], Recorder]:
     session = Session(recorder)
     about = session.start()
     try:
-        results, bad = run_vectors(load(specs() / "vectors").vectors, session, about, choose_profile(about, None)[0])
+        vectors = load(specs() / "vectors" / "capsule").vectors
+        results, bad = run_vectors(vectors, session, about, choose_profile(about, None)[0])
     finally:
         session.stop()
     assert bad == []

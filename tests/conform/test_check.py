@@ -159,10 +159,10 @@ def test_a_behaviour_that_no_vector_shows() -> None:
 
 def _specification(folder: Path, *vectors: Any) -> Path:
     (folder / "capsule").mkdir()
-    (folder / "vectors").mkdir()
+    (folder / "vectors" / "capsule").mkdir(parents=True)
     text = f"### {RULE}\n\n- **Level:** MUST\n- **Source:** s\n\nA capsule is returned.\n\n- **Vectors:** none\n"
     (folder / "capsule" / "new.md").write_text(text)
-    (folder / "vectors" / "new.json").write_text(json.dumps({"format": 1, "vectors": vectors}))
+    (folder / "vectors" / "capsule" / "new.json").write_text(json.dumps({"format": 1, "vectors": vectors}))
     return folder
 
 
@@ -174,7 +174,7 @@ def _checked(folder: Path, *, fix: bool = False) -> tuple[int, list[str]]:
 
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Out-of-date lines are a finding, `--fix` repairs them, then all is clean; bad input is 2."""
-    monkeypatch.setattr(module, "code_rules", lambda: {RULE: ["capsule.py:1"]})
+    monkeypatch.setattr(module, "code_rules", lambda more: {RULE: ["capsule.py:1"]})
     monkeypatch.setattr(module, "BEHAVIOURS", {})
     folder = _specification(tmp_path, vector())
     code, lines = _checked(folder)

@@ -42,7 +42,7 @@ def build(source: str, folder: Path) -> Path:
 
 def conform(program: Path) -> list[Result]:
     """Run every vector of the project on the adapter."""
-    loaded = load(specs() / "vectors", known_names())
+    loaded = load(specs() / "vectors" / "capsule", known_names())
     session = Session(AdapterProcess([str(program)]))
     try:
         about = session.start()

@@ -13,8 +13,8 @@ import pytest
 from capsule_model.cli import run
 from capsule_model.conform.explain import this_profile
 from capsule_model.conform.profile_diff import profile_diff
-from capsule_model.locate import specs
 from capsule_model.profiles import PROFILES
+from capsule_model.suites import vectors_of
 from capsule_model.trace.files import load
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,7 +63,7 @@ def test_under_another_profile_the_divergences_are_those_of_the_diff(tmp_path: P
     own = this_profile()
     other = PROFILES["cpython-3.12" if own.name == "cpython-3.13" else "cpython-3.13"]
     _, document = report(tmp_path, "--profile", other.name)
-    found = profile_diff(own, other, load(specs() / "vectors").vectors)
+    found = profile_diff(own, other, load(vectors_of()).vectors)
     one_sided = {name for name, _, _ in found.one_sided}
     failed = {entry["id"] for entry in document["vectors"] if entry["outcome"] in ("failed", "crashed", "errored")}
     assert failed - one_sided == set(found.vectors) != set()

@@ -18,6 +18,7 @@ from capsule_model.conform.report import vectors_digest
 from capsule_model.locate import specs
 from capsule_model.show.comparison import compare, shortcomings
 from capsule_model.show.results import Column, read_results
+from capsule_model.suites import vectors_of
 from capsule_model.trace.files import load
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,7 +63,7 @@ def column(name: str) -> Column:
 @cache
 def digest() -> str:
     """Return the hash of the vectors as they are."""
-    loaded = load(specs() / "vectors", known_names())
+    loaded = load(vectors_of(), known_names())
     assert not loaded.problems
     return vectors_digest(loaded.vectors)
 

@@ -68,6 +68,21 @@ def keys(expect: Any, seen: Any, functions: Any = None) -> list[str]:
         ),
         ({"words": [{"refcnt": 1}]}, {"words": [{"refcnt": 2}]}, False),
         ({"words": [0]}, {"words": [None]}, False),
+        ({"values": [1, "0.5"]}, {"values": [1, "0.5"]}, True),
+        ({"values": [1]}, {"values": [1, 2]}, False),
+        ({"values": [1]}, {"values": ["1"]}, False),
+        ({"values": []}, {"device": [1, 0]}, False),
+        ({"device": [1, 0]}, {"device": [1, 0]}, True),
+        ({"device": [1, 0]}, {"device": [1, 1]}, False),
+        ({"fields": {"ndim": 1}}, {"fields": {"ndim": 1, "shape": [2]}}, True),
+        ({"fields": {"ndim": 1}}, {"fields": {"ndim": 2}}, False),
+        ({"fields": {"ndim": 1}}, {"fields": {"shape": [2]}}, False),
+        ({"fields": {"strides": None}}, {"fields": {}}, False),
+        ({"fields": {"shape": [2]}}, {"fields": {"shape": [2, 2]}}, False),
+        ({"fields": {"data": {"ref": "p"}}}, {"fields": {"data": {"ref": "p", "offset": 0}}}, True),
+        ({"fields": {"data": {"ref": "p"}}}, {"fields": {"data": {"ref": "p", "offset": 8}}}, False),
+        ({"fields": {}}, {"fields": 5}, False),
+        ({"fields": {}}, {"ref": "p"}, False),
     ],
 )
 def test_returns(expected: Any, seen: Any, matches: bool) -> None:
@@ -133,6 +148,52 @@ def test_attributes_are_compared_where_given() -> None:
 def test_codes_come_from_templates(type_: str, text: str, code: str) -> None:
     """The parts that vary may be anything, the others nothing else; no text has two meanings by chance."""
     assert error_code({"type": type_, "text": text}) == code
+
+
+SENT: dict[str, Any] = {"dlpack": "__dlpack__", "of": "a", "name": "n", "keywords": ["stream"], "stream": None}
+
+
+@pytest.mark.parametrize(
+    ("expected", "seen", "differences"),
+    [
+        ({"dlpack": "__dlpack__"}, SENT, []),
+        (SENT, SENT, []),
+        ({"dlpack": "deleter"}, SENT, ["0:events"]),
+        ({"dlpack": "destructor"}, {"call": "destructor"}, ["0:events"]),
+        ({"call": "deleter"}, {"dlpack": "deleter"}, ["0:events"]),
+        (
+            SENT,
+            {"dlpack": "__dlpack__"},
+            ["0:events.0.of", "0:events.0.name", "0:events.0.keywords", "0:events.0.stream"],
+        ),
+        (SENT, SENT | {"stream": 0}, ["0:events.0.stream"]),
+        (SENT, SENT | {"of": "b", "keywords": []}, ["0:events.0.of", "0:events.0.keywords"]),
+    ],
+)
+def test_events_of_the_suite_dlpack(expected: Any, seen: Any, differences: list[str]) -> None:
+    """The word is enough, other keys are compared where given; none is taken for a call of a function of that name."""
+    assert keys({"events": [expected]}, QUIET | {"events": [seen]}) == differences
+
+
+@pytest.mark.parametrize(
+    ("change", "differences"),
+    [
+        ({}, []),
+        ({"of": "b"}, ["events.0.of"]),
+        ({"name": "m"}, ["events.0.name"]),
+        ({"keywords": []}, ["events.0.keywords"]),
+        ({"stream": 1}, ["events.0.stream"]),
+        ({"dlpack": "deleter"}, ["events"]),
+    ],
+)
+def test_observed_events_of_the_suite_dlpack_are_compared_in_full(change: Any, differences: list[str]) -> None:
+    """Between two observations every key counts, also one that only one side has; and so do all fields returned."""
+    ours, theirs = QUIET | {"events": [SENT]}, QUIET | {"events": [SENT | change]}
+    assert [d.key for d in compare(ours, theirs, "0")] == differences
+    lacking = QUIET | {"events": [{"dlpack": "__dlpack__"} | change]}
+    assert [d.key for d in compare(ours, lacking, "0")]
+    one, other = (QUIET | {"return": {"fields": {"ndim": 1, **more}}} for more in ({}, {"flags": 0}))
+    assert [d.key for d in compare(one, other, "0")] == ["return"]
 
 
 def test_events_in_order_with_given_keys() -> None:

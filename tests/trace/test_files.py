@@ -210,6 +210,120 @@ def test_a_bad_vector_is_named_and_the_other_is_used(tmp_path: Path, changes: di
     assert line.startswith(f"{tmp_path / 'v.json'}: vector {bad['id']}: ")
 
 
+ARRAY = {"dtype": "int32", "shape": [2, -1, None, "x" * 64]}
+
+
+def array(**args: Any) -> dict[str, Any]:
+    """Return a vector that makes an array with these arguments besides what it must have."""
+    return vector(steps=[{"op": "dlpack.array", "args": ARRAY | args}])
+
+
+@pytest.mark.parametrize(
+    "sound",
+    [
+        array(),
+        array(shape=None),
+        array(
+            values=[-(1 << 63), (1 << 64) - 1] * 512, strides=[], offset=8, device=[1, 0], producer="word", size=None
+        ),
+        vector(steps=[NEW, {"op": "__dlpack__", "args": {"self": {"ref": "c"}, "copy": 1, "max_version": [1, 3]}}]),
+        vector(steps=[NEW, {"op": "dlpack.set", "args": {"array": {"ref": "c"}, "index": [0], "value": 5}}]),
+        vector(steps=[NEW, {"op": "__dlpack__", "args": {"self": {"ref": "c"}}, "bind": "d"}, {"op": "Py_FinalizeEx"}]),
+    ],
+)
+def test_arguments_of_the_suite_dlpack(tmp_path: Path, sound: dict[str, Any]) -> None:
+    """Lists of integers, words and null up to the limits, words and integers are taken; what is optional may be out."""
+    assert complaints(tmp_path, sound) == []
+
+
+@pytest.mark.parametrize(
+    ("bad", "complaint"),
+    [
+        (array(values=[0] * 1025), "args.values: found [0"),
+        (array(values=["x" * 65]), 'args.values.0: found "xx'),
+        (array(values=[1 << 64]), "args.values.0: found 18446744073709551616; expected maximum 1844674407370955161"),
+        (array(values=[[1]]), "args.values.0: found [1]; expected null or an integer or a string"),
+        (array(values=[True]), "args.values.0: found true; expected"),
+        (array(shape=5), "argument shape is 5; expected a list or null"),
+        (array(dtype=[1]), "argument dtype is [1]; expected a word"),
+        (array(read_only="yes"), 'argument read_only is "yes"; expected an integer or null'),
+        (array(order="C"), 'dlpack.array has no argument "order"; expected dlpack.array(dtype, shape, [values], '),
+        (
+            vector(steps=[{"op": "dlpack.array", "args": {"dtype": "int32"}}]),
+            "dlpack.array lacks the argument shape; expected dlpack.array(dtype, shape, [values]",
+        ),
+        (
+            vector(steps=[NEW, {"op": "__dlpack__", "args": {"self": {"ref": "c"}, "copy": 2}}]),
+            "argument copy is 2; expected one of null 0 1",
+        ),
+        (
+            vector(steps=[NEW, {"op": "dlpack.values", "args": {"array": [1]}}]),
+            "argument array is [1]; expected null or {",
+        ),
+        (
+            vector(steps=[{"op": "dlpack.values", "args": {"array": None}, "bind": "v"}]),
+            "returns values, which cannot be",
+        ),
+        (
+            vector(steps=[NEW | {"args": {"pointer": [1], "name": None, "destructor": None}}]),
+            "argument pointer is [1]; ",
+        ),
+        (vector(steps=[{"op": "malloc", "args": {"size": [8]}}]), "argument size is [8]; expected an integer"),
+        (
+            vector(functions={"t": {"kind": "traverse", "visit": [[1]]}}),
+            "argument visit is [1]; expected null or {",
+        ),
+        (
+            vector(modules={"m": {"attrs": {"a": {"capsule": {"pointer": [1], "name": None}}}}}),
+            'module "m": argument pointer is [1]; expected null or {',
+        ),
+    ],
+)
+def test_arguments_that_are_no_good(tmp_path: Path, bad: dict[str, Any], complaint: str) -> None:
+    """Lists have limits, the operations that took none take none, and what an operation needs must be there."""
+    (line, *_) = complaints(tmp_path, bad)
+    assert complaint in line
+
+
+def sees(returned: Any, *events: Any) -> dict[str, Any]:
+    """Return a vector that expects a return and events."""
+    step = {"op": "dlpack.fields", "args": {"capsule": {"ref": "c"}}, "expect": {"return": returned, "events": events}}
+    return vector(steps=[NEW, step])
+
+
+@pytest.mark.parametrize(
+    "sound",
+    [
+        sees({"values": [1, -1, "0.5"]}, {"dlpack": "deleter"}, {"dlpack": "set_error"}),
+        sees({"device": [2, 0]}, {"dlpack": "__dlpack__", "of": "c", "name": "dltensor", "keywords": ["copy"]}),
+        sees({"fields": {"data": {"ref": "c"}, "shape": [1, 2], "ndim": 2, "strides": None}}),
+        sees({"fields": {}}, {"dlpack": "synchronise", "stream": None}, {"dlpack": "synchronise", "stream": 2}),
+    ],
+)
+def test_what_the_suite_dlpack_shows(tmp_path: Path, sound: dict[str, Any]) -> None:
+    """Values, devices, fields and events of their own are expectations like others."""
+    assert complaints(tmp_path, sound) == []
+
+
+@pytest.mark.parametrize(
+    ("bad", "complaint"),
+    [
+        (sees({"values": [None]}), "expect.return.values.0: found null"),
+        (sees({"device": [1]}), "expect.return.device: found [1]; expected minItems 2"),
+        (sees({"fields": {"data": {"ptr": "p"}}}), "expect.return.fields.data"),
+        (sees({"fields": {"data": {"ref": "cc"}}}), 'expected return "cc" is bound nowhere; expected c'),
+        (sees(None, {"dlpack": "dance"}), 'expect.events.0.dlpack: found "dance"; expected one of "__dlpack__"'),
+        (sees(None, {"dlpack": "deleter", "refcnt": 1}), 'unknown key "refcnt"; expected only dlpack, of, name'),
+        (sees(None, {"dlpack": "deleter", "of": "cc"}), 'event of "cc" is bound nowhere; expected c'),
+        (sees(None, {"dlpack": "deleter", "stream": "1"}), "expect.events.0.stream"),
+    ],
+)
+def test_what_it_cannot_show(tmp_path: Path, bad: dict[str, Any], complaint: str) -> None:
+    """Other values, other keys and tokens that nothing has are refused."""
+    (line, *_) = complaints(tmp_path, bad)
+    assert complaint in line
+
+
 def test_what_json_allows_and_the_format_does_not(tmp_path: Path) -> None:
     """Keys twice, endless numbers, NaN and half surrogates are refused, each in the vector where it stands."""
     text = json.dumps({"format": 1, "vectors": [vector(id="test.bad", title="TITLE"), vector()]})
