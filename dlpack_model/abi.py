@@ -265,7 +265,6 @@ class Abi:
         self.word = word
         self.order = order
         self.most = most
-        # rule: dlpack.h/layout
         self.layouts = _structs(word, most)
         self.codecs = {name: Codec(layout, order) for name, layout in self.layouts.items()}
         self.tensor = self.codecs["DLTensor"]

@@ -95,7 +95,8 @@ def new_array(
     """
     kind = dtype_named(dtype) if isinstance(dtype, str) else dtype
     steps = compact_strides(tuple(shape)) if strides is None else tuple(strides)
-    layout = Layout(0, kind, tuple(shape), steps, device, padded=padded and kind.bits % 8 != 0, swapped=swapped)
+    padded = kind.bits % 8 != 0 and (padded or "sizes-are-padded" in ex.readings)
+    layout = Layout(0, kind, tuple(shape), steps, device, padded=padded, swapped=swapped)
     low, high = layout.extent()
     needed = offset + high - low if size is None else size
     block = ex.py.malloc(needed) if needed else NULL

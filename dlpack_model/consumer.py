@@ -15,6 +15,7 @@ from dlpack_model.abi import IS_SUBBYTE_TYPE_PADDED, READ_ONLY, DLTensor
 from dlpack_model.arrays import Array, new_array, place_array, values_of
 from dlpack_model.contract import Call, check_import
 from dlpack_model.deleters import call_deleter
+from dlpack_model.dtypes import element_type
 from dlpack_model.exchange import INTERNAL, NAMES
 from dlpack_model.producer import Producer, __dlpack__, __dlpack_device__
 from dlpack_model.streams import STREAMED
@@ -79,6 +80,7 @@ class Consumer:
     loses_read_only: bool = False
     fails_after_claim: bool = False
     calls_python: bool = False
+    trusts_dtype: bool = False
 
     def error_for(self, reason: str) -> str:
         """Return the type of the exception for a reason."""
@@ -121,6 +123,8 @@ CONSUMER_QUIRKS: dict[str, dict[str, Any]] = {
     "device-type-error": {"devices": frozenset({1}), "errors": {"device": "RuntimeError"}},
     "no-negative-strides": {"negative_strides": False},
     "needs-strides": {"null_strides": False},
+    "trusts-dtype": {"trusts_dtype": True},
+    "trusts-device": {"devices": frozenset(range(-1, 256))},
 }
 
 CONSUMERS: dict[str, Consumer] = {
@@ -174,6 +178,10 @@ def _from_dlpack(ex: Exchange, consumer: Consumer, x: int, device: tuple[int, in
         ex.py.Py_INCREF(x)
         return _import(ex, consumer, x, call)
     call.device = __dlpack_device__(ex, array)[:2] if consumer.asks_device else array.layout.device  # type: ignore[assignment]
+    if device is not None and call.copy == 0 and device != call.device and consumer.asks_device:
+        # rule: from_dlpack/blocked-copy
+        kind = "BufferError" if "blocked-copy-buffer-error" in ex.readings else "ValueError"
+        return ex.set_error(consumer.errors.get("blocked-copy", kind), "another device needs a copy")
     capsule = _ask(ex, consumer, array, device, call)
     if capsule == NULL:
         if consumer.swallows_errors:
@@ -309,6 +317,9 @@ def _unsupported(consumer: Consumer, tensor: DLTensor, flags: int) -> str | None
         return "ndim"
     if tensor.lanes != 1 and not consumer.lanes:
         return "lanes"
+    # rule: from_dlpack/unknown-dtype
+    if element_type(*tensor.dtype) is None and not consumer.trusts_dtype:
+        return "dtype"
     if consumer.dtypes is not None and (tensor.code, tensor.bits) not in consumer.dtypes:
         return "dtype"
     if consumer.read_only == "refuses" and flags & READ_ONLY:

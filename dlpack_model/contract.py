@@ -118,6 +118,9 @@ def _check_struct(ex: Exchange, record: Record, array: Array) -> None:
     # rule: DLTensor/strides-not-null
     if layout.shape and fields[f"{inner}strides"] == NULL and _forbids_null_strides(ex, record, fields):
         _promise(ex, False, "leaves strides NULL", "DLTensor/strides-not-null", record)
+    # rule: DLTensor/data-alignment
+    if "aligned-to-256" in ex.readings and fields[f"{inner}data"] % 256:
+        _promise(ex, False, "gives data that is not aligned to 256 bytes", "DLTensor/data-alignment", record)
     code, bits = fields[f"{inner}dtype.code"], fields[f"{inner}dtype.bits"]
     # rule: DLDataType/sub-byte-bits
     if SUB_BYTE_CODES.get(code, bits) != bits:  # type: ignore[call-overload]

@@ -29,6 +29,7 @@ __all__ = [
     "FUNCTIONS",
     "Api",
     "allocate",
+    "api_fields",
     "borrow",
     "call_owned_deleter",
     "export",
@@ -106,8 +107,9 @@ def publish(
     api = Api(address, producer, version, quirks)
     ex.tables[address] = api
     name = b"exchange_api" if "wrong-name" in quirks else EXCHANGE_API
+    as_int = "exchange-api-as-int" in ex.readings
     # rule: DLPackExchangeAPI/on-the-type
-    ex.on_types[f"{producer.name}.Array"] = ex.py.PyCapsule_New(address, ex.cstring(name), NULL)
+    ex.on_types[f"{producer.name}.Array"] = address if as_int else ex.py.PyCapsule_New(address, ex.cstring(name), NULL)
     if "freed-table" in quirks:
         ex.py.free(address)
     return api
@@ -139,8 +141,11 @@ def find_api(ex: Exchange, array: Array, *, checks_header: bool = True) -> int:
     capsule = ex.on_types.get(f"{array.producer.name}.Array", NULL)
     if capsule == NULL:
         return ex.set_error("AttributeError", f"type object has no attribute '{ex.header.exchange_api}'")
-    # rule: DLPackExchangeAPI/capsule-name
-    table = ex.py.PyCapsule_GetPointer(capsule, ex.cstring(EXCHANGE_API))
+    if "exchange-api-as-int" in ex.readings:
+        table = capsule
+    else:
+        # rule: DLPackExchangeAPI/capsule-name
+        table = ex.py.PyCapsule_GetPointer(capsule, ex.cstring(EXCHANGE_API))
     if table == NULL:
         _blame(ex, array, False, "publishes its table under another name", "DLPackExchangeAPI/capsule-name")
         return NULL
@@ -160,14 +165,22 @@ def find_api(ex: Exchange, array: Array, *, checks_header: bool = True) -> int:
     return ex.set_error("BufferError", "no exchange API of a version that is known")
 
 
+def api_fields(ex: Exchange, table: int) -> dict[str, int]:
+    """Return the fields of a table by name, the older one under the name that the texts are read to give it."""
+    codec = ex.abi.codecs["DLPackExchangeAPI"]
+    fields = dict(zip(codec.names, codec.unpack(ex.memory.read(table, codec.size)), strict=True))
+    older = "prev_version_api" if "prev-version-api" in ex.readings else "prev_api"
+    # rule: DLPackExchangeAPI/layout
+    return {name.rpartition(".")[2].replace("prev_api", older): value for name, value in fields.items()}
+
+
 def _blame(ex: Exchange, array: Array, holds: bool, fact: str, rule: str) -> None:
     if not holds:
         ex.complain(Broken.CONTRACT, f"{array.producer.name} {fact}", rule, None, array.address)
 
 
 def _check_functions(ex: Exchange, array: Array, table: int) -> None:
-    codec = ex.abi.codecs["DLPackExchangeAPI"]
-    fields = dict(zip(codec.names, codec.unpack(ex.memory.read(table, codec.size)), strict=True))
+    fields = api_fields(ex, table)
     for name in FUNCTIONS:
         # rule: DLPackExchangeAPI/functions-not-null
         missing = fields[name] == NULL and name not in MAY_BE_NULL

@@ -254,6 +254,7 @@ def export_managed(ex: Exchange, array: Array, versioned: bool, copied: bool) ->
         bits = producer.sub_byte_bits
     tensor = (data[0], *layout.device, ndim, code, bits, lanes, shape, strides, data[1])
     deleter = deleter_address(ex, producer.deleter, versioned)
+    # rule: dlpack.h/layout
     raw = (
         codec.pack(*producer.version, array.address, deleter, _flags(array, copied), *tensor)
         if versioned

@@ -108,9 +108,13 @@ def read_layout(ex: Exchange, tensor: DLTensor, *, padded: bool = False) -> Layo
             told = f"strides are NULL with ndim {ndim}; from DLPack 1.2 on they must not be"
             _must(ex, ex.null_strides, told, "DLTensor/strides-not-null", Broken.CONTRACT)
             strides = compact_strides(shape)
-    layout = Layout(
-        tensor.data + tensor.byte_offset, dtype, shape, strides, tensor.device, padded=padded and dtype.bits % 8 != 0
-    )
+    else:
+        # rule: DLTensor/zero-dimensional
+        strides = ()
+    # rule: DLTensor/byte-offset
+    first = tensor.data + tensor.byte_offset
+    padded = dtype.bits % 8 != 0 and (padded or "sizes-are-padded" in ex.readings)
+    layout = Layout(first, dtype, shape, strides, tensor.device, padded=padded)
     _check_size(ex, layout, tensor)
     return layout
 

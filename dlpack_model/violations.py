@@ -86,7 +86,7 @@ class Violation(UndefinedBehavior):
 
     def __init__(self, kind: Broken, fact: str, rule: str, where: str, history: list[str], address: int = 0) -> None:
         Exception.__init__(self, kind, fact)
-        self.kind: Broken = kind  # type: ignore[assignment]
+        self.kind: Broken = kind
         self.fact = fact
         self.rule = rule
         self.consequence = CONSEQUENCE[kind]

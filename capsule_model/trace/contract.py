@@ -37,13 +37,13 @@ _SPECIAL_FORMS: dict[tuple[str, str], frozenset[str]] = {
 # In a suite, arguments of one name have the same forms in every operation.
 _FORMS_IN: dict[str, dict[str, frozenset[str]]] = {
     "dlpack": {
-        **dict.fromkeys("dtype producer destructor deleter consumer field".split(), _WORD),
+        **dict.fromkeys("dtype producer destructor deleter consumer field reading".split(), _WORD),
         **dict.fromkeys("offset read_only size stream copy".split(), frozenset({"null", "integer"})),
         **dict.fromkeys(
             "shape strides values device version prev_version max_version dl_device quirks index".split(),
             frozenset({"null", "list"}),
         ),
-        "value": frozenset({"integer", "list"}),
+        "value": frozenset({"null", "integer", "word", "list"}),
     }
 }
 
