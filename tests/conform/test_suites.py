@@ -288,7 +288,10 @@ def test_check_finds_what_is_loose_in_the_suite(alone: Path) -> None:
     """A rule without code or vector, code without a rule, and a vector that is not as the model is."""
     text = CHAPTER.replace("### dlpack.array/empty", "### dlpack.array/full")
     (alone / "dlpack" / "arrays.md").write_text(text)
-    wrong = vector(VALUES | {"expect": {"return": {"values": [7]}}})
+    (alone / "capsule").mkdir()
+    (alone / "capsule" / "other.md").write_text("### other/rule\n\n- **Level:** MUST\n")
+    listed = ["dlpack.array/returns-object", "other/rule"]
+    wrong = vector(VALUES | {"expect": {"return": {"values": [7]}}}, rules=listed)
     (alone / "vectors" / "dlpack" / "arrays.json").write_text(
         json.dumps({"format": 1, "vectors": [wrong, *VECTORS[1:]]})
     )
@@ -300,6 +303,9 @@ def test_check_finds_what_is_loose_in_the_suite(alone: Path) -> None:
     assert "arrays.md:12: rule dlpack.array/full is not reached under cpython-3.15; expected" in found
     assert re.search(r"suite_samples\.py:\d+: the code names dlpack\.array/empty, which is no rule", found)
     assert "vector dlpack.sample.empty: names dlpack.array/empty, which is no rule" in found
+    assert (
+        "vector dlpack.sample.array: lists other/rule, a rule of the suite capsule; expected rules of dlpack" in found
+    )
     assert "vector dlpack.sample.array: step 1: return: expected values 7, the model has values 7, 8" in found
 
 

@@ -11,10 +11,14 @@ import pytest
 import suite_samples
 from suite_samples import ARRAY, EXTENSION, SAVE, SETTLE, Ledger, vector
 
+from capsule_model.locate import specs
 from capsule_model.profiles import PROFILES
+from capsule_model.suites import SUITES
 from capsule_model.trace import extensions
+from capsule_model.trace.contract import operations
 from capsule_model.trace.execute import BadVector, run
 from capsule_model.trace.extensions import extension, extensions_of
+from capsule_model.trace.operations import OPERATIONS
 from capsule_model.undefined import UndefinedBehavior
 
 PROFILE = PROFILES["cpython-3.13"]
@@ -147,3 +151,17 @@ def test_a_failure_inside_the_package_is_not_hidden(monkeypatch: pytest.MonkeyPa
     with pytest.raises(ModuleNotFoundError, match="no numbers"):
         extension("dlpack")
     assert extension("capsule") is None
+
+
+def test_the_rows_of_the_suite() -> None:
+    """Text and table agree on the arguments and which of them may be left out; each row needs the feature."""
+    text = (specs() / "formats" / "vector.md").read_text("utf-8")
+    rows = [row for row in operations().values() if row.suite == "dlpack"]
+    assert len(rows) == 18
+    for row in rows:
+        assert row.needs == {"dlpack"}
+        assert row.optional <= set(row.args)
+        args = ", ".join(f"[{arg}]" if arg in row.optional else arg for arg in row.args)
+        assert f"`{row.name}({args})`" in text
+    assert {row.suite for row in operations().values()} <= set(SUITES)
+    assert {row.name for row in operations().values() if row.suite == "capsule"} == OPERATIONS.keys()
