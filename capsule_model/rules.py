@@ -106,12 +106,14 @@ class _Marker(ast.NodeTransformer):
 
 
 def _functions(module: ModuleType) -> dict[str, FunctionType]:
-    """Return the functions and methods that a module defines, by qualified name."""
+    """Return the functions and methods that a module defines, by qualified name, without what wraps them."""
     found: dict[str, FunctionType] = {}
     for value in vars(module).values():
         if getattr(value, "__module__", None) == module.__name__:
             members = vars(value).values() if isinstance(value, type) else (value,)
-            found |= {member.__qualname__: member for member in members if isinstance(member, FunctionType)}
+            found |= {
+                member.__qualname__: inspect.unwrap(member) for member in members if isinstance(member, FunctionType)
+            }
     return found
 
 

@@ -57,7 +57,7 @@ class Consumer:
     on_error: Literal["leave", "delete"] = "leave"
     checks: Literal["before", "after"] = "before"
     checks_version: bool = True
-    copies: Literal["producer", "consumer"] = "producer"
+    copies: Literal["producer", "consumer", "nobody", "always"] = "producer"
     copies_if_misaligned: int = 0
     devices: frozenset[int] = frozenset({1, 2, 3, 10, 11, 13})
     dtypes: frozenset[tuple[int, int]] | None = None
@@ -115,6 +115,9 @@ CONSUMER_QUIRKS: dict[str, dict[str, Any]] = {
     "fails-after-claim": {"fails_after_claim": True},
     "calls-python": {"calls_python": True},
     "copies-itself": {"copies": "consumer"},
+    "forgets-copy": {"copies": "nobody"},
+    "always-copies": {"copies": "always"},
+    "ignores-read-only": {"read_only": "ignores"},
     "no-retry": {"retries": ()},
     "no-stream": {"sends_stream": False},
     "stream-7": {"stream": 7},
@@ -291,9 +294,9 @@ def _version_fits(ex: Exchange, consumer: Consumer, managed: int, record: Record
     # rule: from_dlpack/verifies-version
     if major == MAJOR:
         return True
+    # rule: from_dlpack/nothing-past-flags
     if consumer.checks_version and not consumer.reads_past_flags:
         return False
-    # rule: from_dlpack/nothing-past-flags
     fact = f"{consumer.name} reads shape and data of version {major}, and knows version {MAJOR}"
     rule = "from_dlpack/nothing-past-flags" if consumer.checks_version else "from_dlpack/verifies-version"
     ex.complain(Broken.PAST_FLAGS, fact, rule, record)
@@ -405,7 +408,7 @@ def _take_over(
 
 def _copies(consumer: Consumer, layout: Layout, call: Call) -> bool:
     """Tell whether the consumer makes a copy of its own."""
-    if consumer.copies == "consumer" and call.copy == 1:
+    if consumer.copies == "always" or (consumer.copies == "consumer" and call.copy == 1):
         # rule: from_dlpack/copy-true
         return True
     misaligned = consumer.copies_if_misaligned and layout.address % consumer.copies_if_misaligned

@@ -52,12 +52,11 @@ def _promise(ex: Exchange, holds: bool, fact: str, rule: str, record: Record) ->
 def _check_name(ex: Exchange, record: Record, capsule: int) -> None:
     struct = ex.py.capsule_at(capsule)
     address = NULL if struct is None else struct.name
-    if address in ex.text_of:
-        name: bytes | None = ex.text_of[address]
-    else:
+    name = ex.text_of.get(address)
+    # rule: __dlpack__/name-is-static
+    if name is None:
         block = ex.memory.nearest(address)
         static = block is not None and block.kind == "static"
-        # rule: __dlpack__/name-is-static
         _promise(ex, static, "gives its capsule a name that may go away", "__dlpack__/name-is-static", record)
         name = ex.memory.peek_string(address)
     # rule: __dlpack__/capsule-name
@@ -105,7 +104,7 @@ def _check_negotiation(ex: Exchange, record: Record, array: Array, keywords: Key
     wrong = allowed(exported[0], keywords.get("stream"))
     if wrong is not None:
         kind = "cuda" if exported[0] in (2, 13) else "rocm" if exported[0] == 10 else "cpu"
-        _promise(ex, False, f"accepts {wrong}", f"__dlpack__/stream-{kind}", record)
+        _promise(ex, False, f"accepts what it has to refuse: {wrong}", f"__dlpack__/stream-{kind}", record)
 
 
 def _check_struct(ex: Exchange, record: Record, array: Array) -> None:

@@ -24,6 +24,7 @@ Deleter = Callable[["Exchange", int, int], None]
 @contextmanager
 def PyGILState(ex: Exchange) -> Iterator[None]:
     """Hold the GIL: ``PyGILState_Ensure`` at the start, ``PyGILState_Release`` at the end."""
+    # rule: DLManagedTensor/deleter-acquires-gil
     held, ex.gil = ex.gil, True
     try:
         yield
@@ -34,7 +35,7 @@ def PyGILState(ex: Exchange) -> Iterator[None]:
 def normal(ex: Exchange, self: int, manager_ctx: int) -> None:
     """Free the struct and let go of the array, with the GIL; do nothing once the interpreter is gone."""
     if ex.finalised:
-        # rule: DLManagedTensor/late-deleter-leaks
+        # rule: DLManagedTensor/deleter-after-finalisation
         return
     with PyGILState(ex):
         ex.py.free(self)

@@ -102,7 +102,6 @@ def publish(
         address = ex.py.malloc(len(raw))
         ex.memory.write(address, raw)
     else:
-        # rule: DLPackExchangeAPI/static
         address = ex.memory.literal(raw)
     api = Api(address, producer, version, quirks)
     ex.tables[address] = api
@@ -140,6 +139,7 @@ def find_api(ex: Exchange, array: Array, *, checks_header: bool = True) -> int:
     """
     capsule = ex.on_types.get(f"{array.producer.name}.Array", NULL)
     if capsule == NULL:
+        # rule: DLPackExchangeAPI/absent
         return ex.set_error("AttributeError", f"type object has no attribute '{ex.header.exchange_api}'")
     if "exchange-api-as-int" in ex.readings:
         table = capsule
@@ -149,6 +149,10 @@ def find_api(ex: Exchange, array: Array, *, checks_header: bool = True) -> int:
     if table == NULL:
         _blame(ex, array, False, "publishes its table under another name", "DLPackExchangeAPI/capsule-name")
         return NULL
+    block = ex.memory.nearest(table)
+    # rule: DLPackExchangeAPI/static
+    static = block is not None and block.kind == "static"
+    _blame(ex, array, static, "publishes a table that may go away", "DLPackExchangeAPI/static")
     codec = ex.abi.codecs["DLPackExchangeAPIHeader"]
     while table != NULL:
         major, _, prev = codec.unpack(ex.memory.read(table, codec.size))

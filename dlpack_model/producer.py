@@ -64,6 +64,8 @@ class Producer:
     device: tuple[int, int] | None = None
     device_as_int: bool = False
     raises: tuple[str, str] | None = None
+    fails_silently: bool = False
+    synchronises_anyway: bool = False
     read_only_error: bool = True
     wrong_error: str | None = None
 
@@ -97,6 +99,8 @@ PRODUCER_QUIRKS: dict[str, dict[str, Any]] = {
     "data-of-nothing": {"data_of_nothing": True},
     "device-as-int": {"device_as_int": True},
     "raises-buffer-error": {"raises": ("BufferError", "cannot be exported")},
+    "fails-silently": {"fails_silently": True},
+    "synchronises-anyway": {"synchronises_anyway": True},
     "raises-runtime-error": {"raises": ("RuntimeError", "out of order")},
     "wrong-refusal": {"wrong_error": "RuntimeError"},
 }
@@ -142,6 +146,8 @@ def _export(ex: Exchange, array: Array, keywords: Keywords) -> int:
         return ex.set_error("TypeError", f"__dlpack__() got an unexpected keyword argument '{unknown[0]}'")
     if producer.raises is not None:
         return ex.set_error(*producer.raises)
+    if producer.fails_silently:
+        return NULL
     versioned = _struct(producer, keywords.get("max_version"))
     if versioned is None:
         # rule: __dlpack__/max-version-too-old

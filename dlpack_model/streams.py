@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dlpack_model.abi import DLDeviceType
+from dlpack_model.violations import Broken
 
 if TYPE_CHECKING:
     from dlpack_model.arrays import Array
@@ -61,9 +62,12 @@ def synchronise(ex: Exchange, array: Array, device: tuple[int, int], stream: int
         raise Refused(wrong)
     if array.made_on is None:
         return
+    # rule: __dlpack__/stream-minus-one
     if stream == NO_SYNCHRONISATION:
-        # rule: __dlpack__/stream-minus-one
-        return
+        if not array.producer.synchronises_anyway:
+            return
+        fact = f"{array.producer.name} synchronises, and was told not to"
+        ex.complain(Broken.CONTRACT, fact, "__dlpack__/stream-minus-one", None, array.address)
     # rule: __dlpack__/stream-synchronised
     array.ready.add(array.made_on)
     waiting = stream_of(device[0], stream) if device[0] in STREAMED else None
