@@ -65,6 +65,9 @@ class Region:
         """Return the block that holds the address, or else the one whose gap it lies in."""
         if not self.start - GAP <= address < self.next or not self.blocks:
             return None
+        # What was allocated last is asked for most.
+        if address >= self.bases[-1]:
+            return self.blocks[-1]
         return self.blocks[max(bisect_right(self.bases, address) - 1, 0)]
 
 
@@ -160,10 +163,12 @@ class Memory:
 
     def read(self, address: int, size: int) -> bytes:
         """Return ``size`` bytes, from a block or from the inside of an object; each must have been written before."""
-        raw = self.structs(address, size, None) if self.nearest(address) is None else None
-        if raw is not None:
-            return raw
-        block = self.block_at(address, size, f"reads {size} bytes at")
+        block = self.nearest(address)
+        if block is None or block.died is not None or not 0 <= address - block.address <= block.size - size:
+            raw = self.structs(address, size, None) if block is None else None
+            if raw is not None:
+                return raw
+            block = self.block_at(address, size, f"reads {size} bytes at")
         offset = address - block.address
         if block.defined is not None and 0 in block.defined[offset : offset + size]:
             # rule: memory/uninitialised-read
@@ -174,18 +179,23 @@ class Memory:
     def write(self, address: int, value: bytes) -> None:
         """Write bytes into a block that may be written to, or into an object."""
         size = len(value)
-        if self.nearest(address) is None and self.structs(address, size, value) is not None:
-            return
-        block = self.block_at(address, size, f"writes {size} bytes at")
+        block = self.nearest(address)
+        if block is None or block.died is not None or not 0 <= address - block.address <= block.size - size:
+            if block is None and self.structs(address, size, value) is not None:
+                return
+            block = self.block_at(address, size, f"writes {size} bytes at")
         if not block.writable:
             # rule: memory/read-only-write
             raise self.complain(Kind.READ_ONLY_WRITE, address, f"writes {size} bytes at", block)
         offset = address - block.address
         # rule: memory/write
         block.data[offset : offset + size] = value
-        if block.defined is not None:
+        if size == block.size:
+            block.defined = None
+        elif block.defined is not None:
             block.defined[offset : offset + size] = b"\1" * size
-        self._forget_strings(block)
+        if block.strings:
+            self._forget_strings(block)
 
     def load(self, address: int, size: int, signed: bool) -> int:
         """Return the integer of ``size`` bytes at an address, which must be aligned to its size."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from capsule_model import NULL
@@ -166,9 +167,8 @@ def from_dlpack(
     Source: array API standard, draft of April 2026, ``from_dlpack``; dlpack.h 1.3.
     """
     call = Call(copy)
-    with ex.inside(f"from_dlpack of {consumer.name}"):
-        result = _from_dlpack(ex, consumer, x, device, call)
-        check_import(ex, consumer, call, result)
+    result: int = ex.within(("from_dlpack", consumer.name), _from_dlpack, ex, consumer, x, device, call)
+    check_import(ex, consumer, call, result)
     return result
 
 
@@ -251,7 +251,7 @@ def _import(ex: Exchange, consumer: Consumer, capsule: int, call: Call) -> int:
         _rename(ex, consumer, capsule, versioned)
     if versioned and not _version_fits(ex, consumer, managed, record):
         return _give_up(ex, consumer, capsule, managed, versioned, "version", call)
-    tensor, flags = _read(ex, managed, versioned)
+    tensor, flags, _ = ex.tensor_at(managed, versioned)
     call.read_only = flags & READ_ONLY != 0
     call.device = tensor.device
     if consumer.checks == "before":
@@ -301,15 +301,6 @@ def _version_fits(ex: Exchange, consumer: Consumer, managed: int, record: Record
     rule = "from_dlpack/nothing-past-flags" if consumer.checks_version else "from_dlpack/verifies-version"
     ex.complain(Broken.PAST_FLAGS, fact, rule, record)
     return not consumer.checks_version
-
-
-def _read(ex: Exchange, managed: int, versioned: bool) -> tuple[DLTensor, int]:
-    """Return the tensor and the flags of a managed tensor."""
-    codec = ex.abi.versioned if versioned else ex.abi.legacy
-    fields = codec.unpack(ex.memory.read(managed, codec.size))
-    if versioned:
-        return DLTensor._make(fields[5:]), fields[4]
-    return DLTensor._make(fields[:10]), 0
 
 
 def _unsupported(consumer: Consumer, tensor: DLTensor, flags: int) -> str | None:
@@ -415,8 +406,14 @@ def _copies(consumer: Consumer, layout: Layout, call: Call) -> bool:
     return bool(misaligned) and call.copy != 0
 
 
+@cache
+def _exporting(name: str) -> Producer:
+    """Return what a library is as a producer when it exports what it has imported."""
+    return Producer(name)
+
+
 def _view(consumer: Consumer, layout: Layout, tensor: DLTensor, flags: int, record: Record | None) -> Array:
-    array = Array(NULL, f"{consumer.name}'s view", Producer(consumer.name), layout, tensor.data, record=record)
+    array = Array(NULL, f"{consumer.name}'s view", _exporting(consumer.name), layout, tensor.data, record=record)
     kept = flags & (READ_ONLY | IS_SUBBYTE_TYPE_PADDED)
     if consumer.read_only == "ignores" or consumer.loses_read_only:
         kept &= ~READ_ONLY
@@ -463,8 +460,7 @@ def _internal_capsule(ex: Exchange, consumer: Consumer, managed: int, versioned:
         record = ex.records.get(tensor)
         if record is not None:
             ex.unclaim(record, self)
-        with ex.inside("the destructor of an internal capsule"):
-            call_deleter(ex, tensor, versioned=versioned, checks_null=not consumer.calls_null_deleter)
+        call_deleter(ex, tensor, versioned=versioned, checks_null=not consumer.calls_null_deleter)
 
     key = ("internal", versioned, consumer.calls_null_deleter)
     destructor = ex.register(key, "destructor", "internal capsule destructor", destroy)

@@ -108,34 +108,26 @@ def _check_negotiation(ex: Exchange, record: Record, array: Array, keywords: Key
 
 
 def _check_struct(ex: Exchange, record: Record, array: Array) -> None:
-    fields = ex.fields(record)
-    inner = "dl_tensor."
+    tensor, flags, version = ex.tensor_at(record.address, record.versioned)
     layout = record.array.layout
     # rule: DLTensor/data-of-nothing
-    if layout.size == 0 and fields[f"{inner}data"] != NULL:
+    if layout.size == 0 and tensor.data != NULL:
         _promise(ex, False, "gives a tensor of no elements a data pointer", "DLTensor/data-of-nothing", record)
     # rule: DLTensor/strides-not-null
-    if layout.shape and fields[f"{inner}strides"] == NULL and _forbids_null_strides(ex, record, fields):
+    if layout.shape and tensor.strides == NULL and version >= (1, 2) and not ex.null_strides:
         _promise(ex, False, "leaves strides NULL", "DLTensor/strides-not-null", record)
     # rule: DLTensor/data-alignment
-    if "aligned-to-256" in ex.readings and fields[f"{inner}data"] % 256:
+    if "aligned-to-256" in ex.readings and tensor.data % 256:
         _promise(ex, False, "gives data that is not aligned to 256 bytes", "DLTensor/data-alignment", record)
-    code, bits = fields[f"{inner}dtype.code"], fields[f"{inner}dtype.bits"]
     # rule: DLDataType/sub-byte-bits
-    if SUB_BYTE_CODES.get(code, bits) != bits:  # type: ignore[call-overload]
-        _promise(ex, False, f"says {bits} bits for type code {code}", "DLDataType/sub-byte-bits", record)
+    if SUB_BYTE_CODES.get(tensor.code, tensor.bits) != tensor.bits:  # type: ignore[call-overload]
+        fact = f"says {tensor.bits} bits for type code {tensor.code}"
+        _promise(ex, False, fact, "DLDataType/sub-byte-bits", record)
     # rule: DLDataType/native-endianness
     if layout.swapped:
         _promise(ex, False, "exports elements in a foreign byte order", "DLDataType/native-endianness", record)
     if record.versioned:
-        _check_flags(ex, record, array, fields["flags"])
-
-
-def _forbids_null_strides(ex: Exchange, record: Record, fields: Mapping[str, int]) -> bool:
-    """Tell whether the struct says of itself that it is of a version whose strides are never NULL."""
-    if ex.null_strides or not record.versioned:
-        return False
-    return (fields["version.major"], fields["version.minor"]) >= (1, 2)
+        _check_flags(ex, record, array, flags)
 
 
 def _check_flags(ex: Exchange, record: Record, array: Array, flags: int) -> None:

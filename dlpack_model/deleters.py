@@ -6,8 +6,7 @@ without the GIL, and after the interpreter has ended.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from capsule_model import NULL
@@ -21,15 +20,16 @@ __all__ = ["DELETERS", "call_deleter", "deleter_address"]
 Deleter = Callable[["Exchange", int, int], None]
 
 
-@contextmanager
-def PyGILState(ex: Exchange) -> Iterator[None]:
-    """Hold the GIL: ``PyGILState_Ensure`` at the start, ``PyGILState_Release`` at the end."""
+def PyGILState_Ensure(ex: Exchange) -> bool:
+    """Take the GIL, and return whether it was held."""
     # rule: DLManagedTensor/deleter-acquires-gil
     held, ex.gil = ex.gil, True
-    try:
-        yield
-    finally:
-        ex.gil = held
+    return held
+
+
+def PyGILState_Release(ex: Exchange, held: bool) -> None:
+    """Let go of the GIL, unless it was held before."""
+    ex.gil = held
 
 
 def normal(ex: Exchange, self: int, manager_ctx: int) -> None:
@@ -37,9 +37,10 @@ def normal(ex: Exchange, self: int, manager_ctx: int) -> None:
     if ex.finalised:
         # rule: DLManagedTensor/deleter-after-finalisation
         return
-    with PyGILState(ex):
-        ex.py.free(self)
-        ex.py.Py_DECREF(manager_ctx)
+    held = PyGILState_Ensure(ex)
+    ex.py.free(self)
+    ex.py.Py_DECREF(manager_ctx)
+    PyGILState_Release(ex, held)
 
 
 def without_gil(ex: Exchange, self: int, manager_ctx: int) -> None:
@@ -51,10 +52,11 @@ def without_gil(ex: Exchange, self: int, manager_ctx: int) -> None:
 
 def careless_late(ex: Exchange, self: int, manager_ctx: int) -> None:
     """Take the GIL without asking whether there is an interpreter."""
-    with PyGILState(ex):
-        ex.need_gil("the deleter calls PyGILState_Ensure", ex.records.get(self))
-        ex.py.free(self)
-        ex.py.Py_DECREF(manager_ctx)
+    held = PyGILState_Ensure(ex)
+    ex.need_gil("the deleter calls PyGILState_Ensure", ex.records.get(self))
+    ex.py.free(self)
+    ex.py.Py_DECREF(manager_ctx)
+    PyGILState_Release(ex, held)
 
 
 def raises(ex: Exchange, self: int, manager_ctx: int) -> None:
@@ -71,8 +73,9 @@ def native(ex: Exchange, self: int, manager_ctx: int) -> None:
 
 def keeps_self(ex: Exchange, self: int, manager_ctx: int) -> None:
     """Let go of the array, and forget the struct."""
-    with PyGILState(ex):
-        ex.py.Py_DECREF(manager_ctx)
+    held = PyGILState_Ensure(ex)
+    ex.py.Py_DECREF(manager_ctx)
+    PyGILState_Release(ex, held)
 
 
 def keeps_owner(ex: Exchange, self: int, manager_ctx: int) -> None:
@@ -112,20 +115,25 @@ def deleter_address(ex: Exchange, name: str, versioned: bool) -> int:
     context = codec.offsets["manager_ctx"][0]
 
     def deleter(self: int) -> None:
-        record = ex.records.get(self)
-        with ex.inside("the deleter"):
-            ex.deleting(record, self)
-            before = ex.py.error
-            body(ex, self, ex.memory.load_word(self + context))
-            # rule: DLManagedTensor/deleter-leaves-error-indicator
-            if ex.py.error is not before:
-                kind = Broken.ERROR_LEFT if before is None else Broken.ERROR_LOST
-                fact = f"the deleter leaves {ex.py.error!r} where {before!r} was pending"
-                ex.complain(kind, fact, "DLManagedTensor/deleter-leaves-error-indicator", record)
-            if record is not None and record.deleted:
-                _look_for_remains(ex, self, name)
+        ex.within(running, _delete, ex, body, name, self, context)
 
+    running = ("the deleter",)
     return ex.register((name, versioned), "deleter", f"{name} deleter", deleter)
+
+
+def _delete(ex: Exchange, body: Deleter, name: str, self: int, context: int) -> None:
+    """Run a deleter, and see what it leaves behind."""
+    record = ex.records.get(self)
+    ex.deleting(record, self)
+    before = ex.py.error
+    body(ex, self, ex.memory.load_word(self + context))
+    # rule: DLManagedTensor/deleter-leaves-error-indicator
+    if ex.py.error is not before:
+        kind = Broken.ERROR_LEFT if before is None else Broken.ERROR_LOST
+        fact = f"the deleter leaves {ex.py.error!r} where {before!r} was pending"
+        ex.complain(kind, fact, "DLManagedTensor/deleter-leaves-error-indicator", record)
+    if record is not None and record.deleted:
+        _look_for_remains(ex, self, name)
 
 
 def _look_for_remains(ex: Exchange, self: int, name: str) -> None:

@@ -146,16 +146,20 @@ def destructor_address(ex: Exchange, name: str, versioned: bool) -> int:
     def destroy(self: int) -> None:
         name = ex.name_of(self)
         ex.event({"dlpack": "destructor", "of": self, "name": None if name is None else name.decode(errors="replace")})
-        record = ex.by_capsule.get(self)
-        with ex.inside(f"the destructor {destructor.name}"):
-            before = ex.py.error
-            destructor.body(ex, self, versioned)
-            # rule: capsule-destructor/leaves-error-indicator
-            if ex.py.error is not before:
-                kind = Broken.ERROR_LEFT if before is None else Broken.ERROR_LOST
-                fact = f"the destructor {destructor.name} leaves {ex.py.error!r} where {before!r} was pending"
-                ex.complain(kind, fact, "capsule-destructor/leaves-error-indicator", record, self)
+        ex.within(running, _destroy, ex, destructor, self, versioned)
 
+    running = (f"the destructor {destructor.name}",)
     address = ex.register(key, "destructor", f"{destructor.name} destructor", destroy)
     ex.destructors[address] = destructor, versioned
     return address
+
+
+def _destroy(ex: Exchange, destructor: Destructor, self: int, versioned: bool) -> None:
+    """Run a destructor, and see what it does to the error indicator."""
+    before = ex.py.error
+    destructor.body(ex, self, versioned)
+    # rule: capsule-destructor/leaves-error-indicator
+    if ex.py.error is not before:
+        kind = Broken.ERROR_LEFT if before is None else Broken.ERROR_LOST
+        fact = f"the destructor {destructor.name} leaves {ex.py.error!r} where {before!r} was pending"
+        ex.complain(kind, fact, "capsule-destructor/leaves-error-indicator", ex.by_capsule.get(self), self)

@@ -6,13 +6,12 @@ was called. What is not as the rules have it is a diagnosis, as soon as it can b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from capsule_model import NULL, Interpreter
-from dlpack_model.abi import Abi, abi_for, header_named
+from dlpack_model.abi import Abi, DLTensor, abi_for, header_named
 from dlpack_model.readings import readings_named
 from dlpack_model.violations import Broken, Violation
 
@@ -116,7 +115,7 @@ class Exchange:
         self.text_of: dict[int, bytes] = {}
         self.tables: dict[int, Api] = {}
         self.on_types: dict[str, int] = {}
-        self.running: list[str] = []
+        self.running: list[tuple[str, ...]] = []
         self.gil = True
         self.finalised = False
         self.exported = 0
@@ -143,12 +142,11 @@ class Exchange:
             address = self.registered[key] = self.py.function(call, type, name)
         return address
 
-    @contextmanager
-    def inside(self, name: str) -> Iterator[None]:
-        """Say what is running, for the ``where`` of a diagnosis."""
-        self.running.append(name)
+    def within(self, what: tuple[str, ...], call: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a function, and say meanwhile what is running, for the ``where`` of a diagnosis."""
+        self.running.append(what)
         try:
-            yield
+            return call(*arguments)
         finally:
             self.running.pop()
 
@@ -158,13 +156,19 @@ class Exchange:
 
     def complain(self, kind: Broken, fact: str, rule: str, record: Record | None = None, address: int = 0) -> None:
         """Raise the diagnosis of a broken rule where its kind is watched for, else note it."""
-        history = [] if record is None else self.history(record)
-        about = address or (record.array.address if record is not None else 0)
-        where = ", called by ".join(reversed(self.running)) or "the program itself"
-        found = Violation(kind, f"{self.memory.now()}: {fact}", rule, where, history, about)
+        found = self.diagnosis(kind, fact, rule, record, address)
         if kind in self.watch:
             raise found
         self.unwatched.append(found)
+
+    def diagnosis(
+        self, kind: Broken, fact: str, rule: str, record: Record | None = None, address: int = 0
+    ) -> Violation:
+        """Return the diagnosis of a broken rule, about an address or else about the array of a managed tensor."""
+        history = [] if record is None else self.history(record)
+        about = address or (record.array.address if record is not None else 0)
+        where = ", called by ".join(" of ".join(part) for part in reversed(self.running)) or "the program itself"
+        return Violation(kind, f"{self.memory.now()}: {fact}", rule, where, history, about)
 
     def history(self, record: Record) -> list[str]:
         """Return what happened to a managed tensor, a line each."""
@@ -226,18 +230,18 @@ class Exchange:
 
     def check(self) -> None:
         """Diagnose a managed tensor that has no owner any more, or more than one for an export."""
-        for record in list(self.live.values()):
+        for record in tuple(self.live.values()):
             if record.has_deleter:
                 self._check_owners(record)
 
     def _check_owners(self, record: Record) -> None:
-        owners = list(record.claims)
+        owners = record.claims
         for capsule in record.capsules:
             owns = self._capsule_owns(record, capsule)
             if owns is None:
                 return
             if owns:
-                owners.append(("its capsule", capsule))
+                owners = [*owners, ("its capsule", capsule)]
         outstanding = record.exports - record.calls
         # rule: DLManagedTensor/one-owner
         if len(owners) > outstanding:
@@ -279,7 +283,10 @@ class Exchange:
             fact = f"{doing} without holding the GIL"
             self.complain(Broken.GIL_NOT_HELD, fact, "DLManagedTensor/deleter-acquires-gil", record)
 
-    def fields(self, record: Record) -> Mapping[str, int]:
-        """Return the fields of a managed tensor by dotted name, as they stand in memory."""
-        codec = self.abi.versioned if record.versioned else self.abi.legacy
-        return dict(zip(codec.names, codec.unpack(self.memory.read(record.address, codec.size)), strict=True))
+    def tensor_at(self, managed: int, versioned: bool) -> tuple[DLTensor, int, tuple[int, int]]:
+        """Return tensor, flags and version of a managed tensor, as they stand in memory; the old struct has none."""
+        codec = self.abi.versioned if versioned else self.abi.legacy
+        fields = codec.unpack(self.memory.read(managed, codec.size))
+        if versioned:
+            return DLTensor._make(fields[5:]), fields[4], fields[:2]
+        return DLTensor._make(fields[:10]), 0, (0, 0)

@@ -125,8 +125,7 @@ def _function(ex: Exchange, name: str, producer: Producer, quirks: frozenset[str
     body = bodies[name]
 
     def function(*arguments: Any) -> int:
-        with ex.inside(f"{name} of {producer.name}"):
-            return body(ex, producer, quirks, *arguments)
+        return int(ex.within((name, producer.name), body, ex, producer, quirks, *arguments))
 
     return ex.register((name, producer.name, quirks), name, f"{producer.name}'s {name}", function)
 
@@ -324,17 +323,15 @@ def import_tensor(ex: Exchange, table: int, tensor: int) -> int:
 def _to_py_object(ex: Exchange, producer: Producer, quirks: frozenset[str], tensor: int, out: int) -> int:
     record = ex.records.get(tensor)
     ex.touch(record, f"{producer.name} imports")
-    codec = ex.abi.versioned
-    fields = codec.unpack(ex.memory.read(tensor, codec.size))
+    view, flags, version = ex.tensor_at(tensor, True)
     # rule: from_dlpack/verifies-version
-    if fields[0] != MAJOR or quirks & {"import-fails", "import-fails-and-deletes"}:
+    if version[0] != MAJOR or quirks & {"import-fails", "import-fails-and-deletes"}:
         if "failure-steals" in ex.readings or "import-fails-and-deletes" in quirks:
             call_owned_deleter(ex, tensor)
         ex.set_error("BufferError", "cannot be imported")
         return -1
-    view = DLTensor._make(fields[5:])
     array = Array(NULL, f"{producer.name}'s view", producer, read_layout(ex, view), view.data, record=record)
-    array.flags = fields[4] & READ_ONLY
+    array.flags = flags & READ_ONLY
     place_array(ex, array)
     if record is not None:
         # rule: managed_tensor_to_py_object_no_sync/steals

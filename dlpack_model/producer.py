@@ -131,19 +131,18 @@ def __dlpack__(ex: Exchange, array: Array, keywords: Keywords) -> int:
     ``keywords`` are those that the consumer sends. Source: array API standard, draft of April 2026, ``__dlpack__``.
     """
     ex.event({"dlpack": "__dlpack__", "of": array.address, "keywords": sorted(keywords)})
-    with ex.inside(f"__dlpack__ of {array.producer.name}"):
-        capsule = _export(ex, array, keywords)
-        if capsule == NULL:
-            check_refusal(ex, array, keywords)
-        return capsule
+    capsule: int = ex.within(("__dlpack__", array.producer.name), _export, ex, array, keywords)
+    if capsule == NULL:
+        check_refusal(ex, array, keywords)
+    return capsule
 
 
 def _export(ex: Exchange, array: Array, keywords: Keywords) -> int:
     producer = array.producer
-    unknown = sorted(set(keywords) - producer.keywords)
-    if unknown:
+    if not keywords.keys() <= producer.keywords:
+        unknown = min(keywords.keys() - producer.keywords)
         # rule: __dlpack__/unknown-keyword
-        return ex.set_error("TypeError", f"__dlpack__() got an unexpected keyword argument '{unknown[0]}'")
+        return ex.set_error("TypeError", f"__dlpack__() got an unexpected keyword argument '{unknown}'")
     if producer.raises is not None:
         return ex.set_error(*producer.raises)
     if producer.fails_silently:

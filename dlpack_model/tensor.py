@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from capsule_model import NULL
 from dlpack_model.abi import DLTensor
 from dlpack_model.dtypes import SUB_BYTE_CODES, DType, Order, Value, element_type
-from dlpack_model.violations import Broken
+from dlpack_model.violations import Broken, Violation
 
 if TYPE_CHECKING:
     from dlpack_model.exchange import Exchange
@@ -64,12 +64,15 @@ class Layout:
 
     def extent(self) -> tuple[int, int]:
         """Return the first byte that the elements take and the one behind the last, relative to the first element."""
-        if self.size == 0:
-            return 0, 0
-        reach = [(length - 1) * stride for length, stride in zip(self.shape, self.strides, strict=True)]
-        low = sum(step for step in reach if step < 0) * self.bit_stride
-        high = sum(step for step in reach if step > 0) * self.bit_stride + self.bit_stride
-        return low // 8, -(-high // 8)
+        low = high = 0
+        for length, stride in zip(self.shape, self.strides, strict=True):
+            if length == 0:
+                return 0, 0
+            if stride < 0:
+                low += (length - 1) * stride
+            else:
+                high += (length - 1) * stride
+        return low * self.bit_stride // 8, -(-(high + 1) * self.bit_stride // 8)
 
 
 def compact_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -77,7 +80,7 @@ def compact_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
     strides, step = [], 1
     for length in reversed(shape):
         strides.append(step)
-        step *= max(length, 1)
+        step *= length or 1
     return tuple(reversed(strides))
 
 
@@ -85,28 +88,32 @@ def read_layout(ex: Exchange, tensor: DLTensor, *, padded: bool = False) -> Layo
     """Return the layout that a ``DLTensor`` describes, or raise the diagnosis of one that makes no sense."""
     ndim = tensor.ndim
     # rule: DLTensor/ndim
-    _must(ex, ndim >= 0, f"ndim is {ndim}, expected 0 or more", "DLTensor/ndim")
+    if ndim < 0:
+        raise _malformed(ex, f"ndim is {ndim}, expected 0 or more", "DLTensor/ndim")
     dtype = element_type(tensor.code, tensor.bits, tensor.lanes)
     # rule: DLDataType/code-and-bits
     if dtype is None:
         raise _malformed(ex, _dtype_fact(tensor), "DLDataType/code-and-bits")
     # rule: DLDevice/device-type
-    known = tensor.device_type in ex.header.device_types
-    _must(ex, known, f"device type {tensor.device_type} is none of dlpack.h", "DLDevice/device-type")
+    if tensor.device_type not in ex.header.device_types:
+        raise _malformed(ex, f"device type {tensor.device_type} is none of dlpack.h", "DLDevice/device-type")
     shape: tuple[int, ...] = ()
     strides: tuple[int, ...] = ()
     if ndim:
         # rule: DLTensor/shape
-        _must(ex, tensor.shape != NULL, f"shape is NULL with ndim {ndim}", "DLTensor/shape")
+        if tensor.shape == NULL:
+            raise _malformed(ex, f"shape is NULL with ndim {ndim}", "DLTensor/shape")
         shape = ex.abi.integers_from(ex.memory.read(tensor.shape, 8 * ndim))
         # rule: DLTensor/shape-not-negative
-        _must(ex, min(shape) >= 0, f"shape {list(shape)} has a negative length", "DLTensor/shape-not-negative")
+        if min(shape) < 0:
+            raise _malformed(ex, f"shape {list(shape)} has a negative length", "DLTensor/shape-not-negative")
         if tensor.strides != NULL:
             strides = ex.abi.integers_from(ex.memory.read(tensor.strides, 8 * ndim))
         else:
             # rule: DLTensor/strides-not-null
-            told = f"strides are NULL with ndim {ndim}; from DLPack 1.2 on they must not be"
-            _must(ex, ex.null_strides, told, "DLTensor/strides-not-null", Broken.CONTRACT)
+            if not ex.null_strides:
+                fact = f"strides are NULL with ndim {ndim}; from DLPack 1.2 on they must not be"
+                ex.complain(Broken.CONTRACT, fact, "DLTensor/strides-not-null")
             strides = compact_strides(shape)
     else:
         # rule: DLTensor/zero-dimensional
@@ -127,39 +134,29 @@ def _dtype_fact(tensor: DLTensor) -> str:
 
 def _check_size(ex: Exchange, layout: Layout, tensor: DLTensor) -> None:
     size = layout.size
+    low, high = layout.extent()
     # rule: DLTensor/size-in-64-bits
-    reach = size * layout.bit_stride < 8 * WORD64 and all(-INT64 <= end < INT64 for end in layout.extent())
-    _must(ex, reach, f"shape {list(layout.shape)} takes more than 64 bits can count", "DLTensor/size-in-64-bits")
+    if size * layout.bit_stride >= 8 * WORD64 or low < -INT64 or high > INT64:
+        fact = f"shape {list(layout.shape)} takes more than 64 bits can count"
+        raise _malformed(ex, fact, "DLTensor/size-in-64-bits")
     if size == 0:
         return
     # rule: DLTensor/data
-    _must(ex, tensor.data != NULL, f"data is NULL with {size} elements", "DLTensor/data")
-    low, high = layout.extent()
+    if tensor.data == NULL:
+        raise _malformed(ex, f"data is NULL with {size} elements", "DLTensor/data")
     block = ex.memory.nearest(layout.address)
     if block is None or block.died is not None:
         return
-    inside = block.address <= layout.address + low and layout.address + high <= block.address + block.size
-    fact = (
-        f"elements lie from {layout.address + low - block.address} to {layout.address + high - block.address} "
-        f"in a block of {block.size} bytes"
-    )
+    start = layout.address - block.address
     # rule: DLTensor/inside-allocation
-    _must(ex, inside, fact, "DLTensor/inside-allocation")
+    if start + low < 0 or start + high > block.size:
+        fact = f"elements lie from {start + low} to {start + high} in a block of {block.size} bytes"
+        raise _malformed(ex, fact, "DLTensor/inside-allocation")
 
 
-def _must(ex: Exchange, holds: bool, fact: str, rule: str, kind: Broken = Broken.MALFORMED) -> None:
-    if not holds:
-        ex.complain(kind, fact, rule)
-        if kind == Broken.MALFORMED:
-            raise _malformed(ex, fact, rule)
-
-
-def _malformed(ex: Exchange, fact: str, rule: str) -> Exception:
+def _malformed(ex: Exchange, fact: str, rule: str) -> Violation:
     """Return the diagnosis of a tensor that cannot be read any further, whatever is watched for."""
-    from dlpack_model.violations import Violation
-
-    where = ", called by ".join(reversed(ex.running)) or "the program itself"
-    return Violation(Broken.MALFORMED, f"{ex.memory.now()}: {fact}", rule, where, [])
+    return ex.diagnosis(Broken.MALFORMED, fact, rule)
 
 
 def read_values(ex: Exchange, layout: Layout) -> list[Value]:

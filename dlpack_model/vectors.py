@@ -265,12 +265,17 @@ def _fields(machine: Machine, args: Args, bind: str | None) -> Any:
         return {"fields": {"version": version} | {name: None if word == NULL else 1 for name, word in found.items()}}
     record = _record_of(machine, args, "capsule")
     ex.touch(record, "the program reads")
-    raw = ex.fields(record)
+    raw = _raw_fields(ex, record)
     inner = {name.removeprefix("dl_tensor."): value for name, value in raw.items() if name.startswith("dl_tensor.")}
     shown: dict[str, Any] = {}
     if record.versioned:
         shown |= {"version": [raw["version.major"], raw["version.minor"]], "flags": raw["flags"]}
     return {"fields": shown | _tensor_shown(ex, inner) | {"deleter": None if raw["deleter"] == NULL else 1}}
+
+
+def _raw_fields(ex: Exchange, record: Record) -> Mapping[str, int]:
+    codec = ex.abi.versioned if record.versioned else ex.abi.legacy
+    return dict(zip(codec.names, codec.unpack(ex.memory.read(record.address, codec.size)), strict=True))
 
 
 def _tensor_shown(ex: Exchange, raw: Mapping[str, int]) -> dict[str, Any]:
@@ -307,7 +312,7 @@ def _poke(machine: Machine, args: Args, bind: str | None) -> Any:
     field, value = str(args["field"]), args["value"]
     if field in ("shape", "strides") and isinstance(value, list):
         numbers = _integers(machine, {"value": value}, "value") or ()
-        _store(machine, ex.fields(record)[f"dl_tensor.{field}"], ex.abi.integers(numbers))
+        _store(machine, _raw_fields(ex, record)[f"dl_tensor.{field}"], ex.abi.integers(numbers))
         return NOTHING
     names = _PARTS.get(field) or ((field,) if field in codec.offsets else (f"dl_tensor.{field}",))
     parts = value if isinstance(value, list) else [value]
