@@ -90,6 +90,8 @@ class Memory:
         self.labels: list[tuple[int, str]] = []
         self.static = Region(STATIC[word])
         self.heap = Region(HEAP[word])
+        # The block of the last access: the next one is likely to be there, too.
+        self.last = Block(NULL, -1, "none", 0, bytearray(), None)
         self.strings: dict[int, bytes] = {}
         self.structs: Callable[[int, int, bytes | None], bytes | None] = lambda address, size, written: None
 
@@ -163,13 +165,14 @@ class Memory:
 
     def read(self, address: int, size: int) -> bytes:
         """Return ``size`` bytes, from a block or from the inside of an object; each must have been written before."""
-        block = self.nearest(address)
-        if block is None or block.died is not None or not 0 <= address - block.address <= block.size - size:
-            raw = self.structs(address, size, None) if block is None else None
+        block = self.last
+        offset = address - block.address
+        if block.died is not None or not 0 <= offset <= block.size - size:
+            raw = self.structs(address, size, None) if self.nearest(address) is None else None
             if raw is not None:
                 return raw
-            block = self.block_at(address, size, f"reads {size} bytes at")
-        offset = address - block.address
+            block = self.last = self.block_at(address, size, f"reads {size} bytes at")
+            offset = address - block.address
         if block.defined is not None and 0 in block.defined[offset : offset + size]:
             # rule: memory/uninitialised-read
             raise self.complain(Kind.UNINITIALISED_READ, address, f"reads {size} bytes at", block)
@@ -179,15 +182,16 @@ class Memory:
     def write(self, address: int, value: bytes) -> None:
         """Write bytes into a block that may be written to, or into an object."""
         size = len(value)
-        block = self.nearest(address)
-        if block is None or block.died is not None or not 0 <= address - block.address <= block.size - size:
-            if block is None and self.structs(address, size, value) is not None:
+        block = self.last
+        offset = address - block.address
+        if block.died is not None or not 0 <= offset <= block.size - size:
+            if self.nearest(address) is None and self.structs(address, size, value) is not None:
                 return
-            block = self.block_at(address, size, f"writes {size} bytes at")
+            block = self.last = self.block_at(address, size, f"writes {size} bytes at")
+            offset = address - block.address
         if not block.writable:
             # rule: memory/read-only-write
             raise self.complain(Kind.READ_ONLY_WRITE, address, f"writes {size} bytes at", block)
-        offset = address - block.address
         # rule: memory/write
         block.data[offset : offset + size] = value
         if size == block.size:

@@ -13,6 +13,7 @@ from capsule_model.memory import TEXT, Memory
 from capsule_model.objects import (
     IMMORTAL,
     NONE,
+    SHIFT,
     TYPE_NAMED,
     TYPES,
     Capsule,
@@ -51,14 +52,13 @@ class Functions(dict[int, CFunction]):
     def typed(self, address: int, type: str) -> CFunction:
         """Return the function at an address, which must be of the type that the caller will call it as."""
         function = self.get(address)
-        clock = self.memory.now()
         if function is None:
             block = self.memory.nearest(address)
-            fact = f"{clock} calls {address:#x}, which is no function, as a {type}"
+            fact = f"{self.memory.now()} calls {address:#x}, which is no function, as a {type}"
             # rule: function/wild-pointer
             raise diagnose(Kind.WILD_POINTER, fact, self.memory.history(block) if block else [], address)
         if function.type != type:
-            fact = f"{clock} calls {function.name}, a {function.type}, as a {type}"
+            fact = f"{self.memory.now()} calls {function.name}, a {function.type}, as a {type}"
             # rule: function/wrong-type
             raise diagnose(Kind.WRONG_FUNCTION_TYPE, fact, [], address)
         return function
@@ -125,8 +125,11 @@ class Process:
 
     def capsule_at(self, address: int) -> Capsule | None:
         """Return the struct of the capsule that is alive at an address, None where none is; the API is not asked."""
-        found = self.objects.get(address)
-        return found if isinstance(found, Capsule) else None
+        number = address >> SHIFT
+        if not 0 <= number < len(self.structs):
+            return None
+        struct = self.structs[number]
+        return struct if struct.address == address and struct.ob_type == PyCapsule_Type else None
 
     def cstring(self, value: str | bytes) -> int:
         """Place a C string in storage that is never freed and return its address."""

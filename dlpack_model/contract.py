@@ -38,8 +38,9 @@ def check_device(ex: Exchange, array: Array, answer: tuple[int, ...]) -> None:
 def check_export(ex: Exchange, array: Array, keywords: Keywords, capsule: int, copied: bool) -> None:
     """Check a capsule that ``__dlpack__`` returns: its name, its destructor, the struct in it, what was asked for."""
     record = ex.by_capsule[capsule]
-    _check_name(ex, record, capsule)
-    _check_destructor(ex, record, capsule)
+    struct = ex.py.capsule_at(capsule)
+    _check_name(ex, record, NULL if struct is None else struct.name)
+    _check_destructor(ex, record, NULL if struct is None else struct.destructor)
     _check_negotiation(ex, record, array, keywords, copied)
     _check_struct(ex, record, array)
 
@@ -49,9 +50,7 @@ def _promise(ex: Exchange, holds: bool, fact: str, rule: str, record: Record) ->
         ex.complain(Broken.CONTRACT, f"{record.producer} {fact}", rule, record)
 
 
-def _check_name(ex: Exchange, record: Record, capsule: int) -> None:
-    struct = ex.py.capsule_at(capsule)
-    address = NULL if struct is None else struct.name
+def _check_name(ex: Exchange, record: Record, address: int) -> None:
     name = ex.text_of.get(address)
     # rule: __dlpack__/name-is-static
     if name is None:
@@ -65,9 +64,7 @@ def _check_name(ex: Exchange, record: Record, capsule: int) -> None:
         _promise(ex, False, fact, "__dlpack__/capsule-name", record)
 
 
-def _check_destructor(ex: Exchange, record: Record, capsule: int) -> None:
-    struct = ex.py.capsule_at(capsule)
-    address = NULL if struct is None else struct.destructor
+def _check_destructor(ex: Exchange, record: Record, address: int) -> None:
     # rule: __dlpack__/capsule-destructor
     if address == NULL and record.has_deleter:
         _promise(ex, False, "sets no capsule destructor", "__dlpack__/capsule-destructor", record)

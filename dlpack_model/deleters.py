@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DELETERS", "call_deleter", "deleter_address"]
 
+_RUNNING = ("the deleter",)
 Deleter = Callable[["Exchange", int, int], None]
 
 
@@ -115,9 +116,12 @@ def deleter_address(ex: Exchange, name: str, versioned: bool) -> int:
     context = codec.offsets["manager_ctx"][0]
 
     def deleter(self: int) -> None:
-        ex.within(running, _delete, ex, body, name, self, context)
+        ex.running.append(_RUNNING)
+        try:
+            _delete(ex, body, name, self, context)
+        finally:
+            ex.running.pop()
 
-    running = ("the deleter",)
     return ex.register((name, versioned), "deleter", f"{name} deleter", deleter)
 
 

@@ -146,7 +146,11 @@ def destructor_address(ex: Exchange, name: str, versioned: bool) -> int:
     def destroy(self: int) -> None:
         name = ex.name_of(self)
         ex.event({"dlpack": "destructor", "of": self, "name": None if name is None else name.decode(errors="replace")})
-        ex.within(running, _destroy, ex, destructor, self, versioned)
+        ex.running.append(running)
+        try:
+            _destroy(ex, destructor, self, versioned)
+        finally:
+            ex.running.pop()
 
     running = (f"the destructor {destructor.name}",)
     address = ex.register(key, "destructor", f"{destructor.name} destructor", destroy)

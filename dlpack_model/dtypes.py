@@ -92,6 +92,8 @@ class DType:
     """One element type: ``code``, ``bits`` of one lane, ``lanes``, and its ``name``.
 
     ``decode`` turns the unsigned integer that the bits of one lane make into a value, ``encode`` turns it back.
+    ``triple`` is what stands in a ``DLDataType``, ``element_bits`` counts all lanes together, ``itemsize`` the bytes
+    that an element takes where it is not packed.
     """
 
     code: int
@@ -101,20 +103,14 @@ class DType:
     decode: Callable[[int], int | float | complex | bool]
     encode: Callable[[int | float | complex | bool], int]
 
-    @property
-    def triple(self) -> tuple[int, int, int]:
-        """Return code, bits and lanes, as they stand in a ``DLDataType``."""
-        return self.code, self.bits, self.lanes
+    triple: tuple[int, int, int] = (0, 0, 0)
+    element_bits: int = 0
+    itemsize: int = 0
 
-    @property
-    def element_bits(self) -> int:
-        """Return the bits of an element, all lanes together."""
-        return self.bits * self.lanes
-
-    @property
-    def itemsize(self) -> int:
-        """Return the bytes that one element takes where it is not packed: its bits, rounded up."""
-        return (self.element_bits + 7) // 8
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "triple", (self.code, self.bits, self.lanes))
+        object.__setattr__(self, "element_bits", self.bits * self.lanes)
+        object.__setattr__(self, "itemsize", (self.bits * self.lanes + 7) // 8)
 
     def read(self, raw: bytes, order: Order) -> Value:
         """Return the element that bytes of memory stand for; the unused bits of a padded one do not count."""

@@ -131,9 +131,13 @@ class Exchange:
     def name_of(self, capsule: int) -> bytes | None:
         """Return the name of a live capsule without asking the API; None for NULL and for what cannot be read."""
         struct = self.py.capsule_at(capsule)
-        if struct is None or struct.name == NULL:
+        return None if struct is None else self.text_at(struct.name)
+
+    def text_at(self, address: int) -> bytes | None:
+        """Return the C string at an address; None for NULL and for what cannot be read."""
+        if address == NULL:
             return None
-        return self.text_of.get(struct.name) or self.memory.peek_string(struct.name)
+        return self.text_of.get(address) or self.memory.peek_string(address)
 
     def register(self, key: Any, type: str, name: str, call: Callable[..., int | None]) -> int:
         """Return the address of a C function, made when it is first asked for."""
@@ -152,7 +156,9 @@ class Exchange:
 
     def note(self, record: Record, text: str) -> None:
         """Write a line into the history of a managed tensor."""
-        record.history.append((text, self.memory.tick()))
+        memory = self.memory
+        memory.count += 1
+        record.history.append((text, memory.count))
 
     def complain(self, kind: Broken, fact: str, rule: str, record: Record | None = None, address: int = 0) -> None:
         """Raise the diagnosis of a broken rule where its kind is watched for, else note it."""
@@ -261,7 +267,7 @@ class Exchange:
         if known is None:
             return None
         destructor, versioned = known
-        return destructor.deletes(self.name_of(capsule), NAMES[versioned])
+        return destructor.deletes(self.text_at(struct.name), NAMES[versioned])
 
     def leaks(self) -> list[Record]:
         """Return the managed tensors whose deleter has not been called for every export, to ask at the end."""
