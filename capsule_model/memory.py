@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from capsule_model.undefined import Kind, UndefinedBehavior, diagnose
@@ -29,7 +29,8 @@ HEAP = {4: 0xB000_0000, 8: 0x5600_0000_0000}
 class Block:
     """One block of memory: ``size`` bytes at ``address``, allocated at event ``born`` and freed at ``died``.
 
-    ``defined`` marks the bytes that were written; None once all are.
+    ``defined`` marks the bytes that were written: empty before any is, None once all are. ``strings`` are the addresses
+    of the C strings in it that are remembered.
     """
 
     address: int
@@ -40,7 +41,7 @@ class Block:
     defined: bytearray | None
     writable: bool = True
     died: int | None = None
-    strings: set[int] = field(default_factory=set)
+    strings: tuple[int, ...] = ()
 
 
 class Region:
@@ -56,7 +57,7 @@ class Region:
         """Put a block behind the last one and its gap."""
         address = self.next
         self.next = address + size + GAP + (-size % ALIGNMENT)
-        block = Block(address, size, kind, born, data, None if defined else bytearray(size), writable)
+        block = Block(address, size, kind, born, data, None if defined else bytearray(), writable)
         self.bases.append(address)
         self.blocks.append(block)
         return block
@@ -140,7 +141,8 @@ class Memory:
             raise self.complain(Kind.DOUBLE_FREE, address, "frees", block)
         # rule: memory/free
         block.died = self.tick()
-        self._forget_strings(block)
+        if block.strings:
+            self._forget_strings(block)
 
     def block_at(self, address: int, size: int, doing: str) -> Block:
         """Return the live block that holds ``size`` bytes at ``address``, or raise the diagnosis."""
@@ -173,7 +175,7 @@ class Memory:
                 return raw
             block = self.last = self.block_at(address, size, f"reads {size} bytes at")
             offset = address - block.address
-        if block.defined is not None and 0 in block.defined[offset : offset + size]:
+        if block.defined is not None and not _all_written(block.defined, offset, size):
             # rule: memory/uninitialised-read
             raise self.complain(Kind.UNINITIALISED_READ, address, f"reads {size} bytes at", block)
         # rule: memory/read
@@ -197,13 +199,15 @@ class Memory:
         if size == block.size:
             block.defined = None
         elif block.defined is not None:
+            block.defined = block.defined or bytearray(block.size)
             block.defined[offset : offset + size] = b"\1" * size
         if block.strings:
             self._forget_strings(block)
 
     def load(self, address: int, size: int, signed: bool) -> int:
         """Return the integer of ``size`` bytes at an address, which must be aligned to its size."""
-        self._aligned(address, size, "reads")
+        if address % size:
+            self._aligned(address, size, "reads")
         return int.from_bytes(self.read(address, size), self.order, signed=signed)
 
     def store(self, address: int, value: int, size: int, signed: bool) -> None:
@@ -213,7 +217,10 @@ class Memory:
 
     def load_word(self, address: int) -> int:
         """Return the machine word at an address, which must be aligned to its size."""
-        return self.load(address, self.word, signed=False)
+        word = self.word
+        if address % word:
+            self._aligned(address, word, "reads")
+        return int.from_bytes(self.read(address, word), self.order)
 
     def store_word(self, address: int, value: int) -> None:
         """Write a machine word to an address, which must be aligned to its size."""
@@ -230,14 +237,14 @@ class Memory:
         start = address - block.address
         end = block.data.find(0, start)
         stop = block.size if end < 0 else end
-        if block.defined is not None and 0 in block.defined[start : stop + 1]:
+        if block.defined is not None and not _all_written(block.defined, start, stop + 1 - start):
             # rule: memory/uninitialised-string
             raise self.complain(Kind.UNINITIALISED_READ, address, "reads a C string at", block)
         if end < 0:
             # rule: memory/unterminated-string
             raise self.complain(Kind.OUT_OF_BOUNDS, address, "reads a C string without a NUL at", block)
         value = self.strings[address] = bytes(block.data[start:end])
-        block.strings.add(address)
+        block.strings += (address,)
         return value
 
     def _string_in_struct(self, address: int) -> bytes:
@@ -254,7 +261,7 @@ class Memory:
             return None
         start = address - block.address
         end = block.data.find(0, start)
-        if end < 0 or (block.defined is not None and 0 in block.defined[start : end + 1]):
+        if end < 0 or (block.defined is not None and not _all_written(block.defined, start, end + 1 - start)):
             return None
         return bytes(block.data[start:end])
 
@@ -283,7 +290,12 @@ class Memory:
     def _forget_strings(self, block: Block) -> None:
         for address in block.strings:
             self.strings.pop(address, None)
-        block.strings.clear()
+        block.strings = ()
+
+
+def _all_written(defined: bytearray, start: int, size: int) -> bool:
+    """Tell whether all of some bytes were written; a block with none that was has no marks."""
+    return 0 not in defined[start : start + size] if defined else size == 0
 
 
 def strcmp(memory: Memory, s1: int, s2: int) -> int:

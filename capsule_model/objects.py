@@ -109,6 +109,9 @@ class Capsule:
     born: int
 
 
+# What an object of an extension's type has no use for.
+NO_PROPERTIES: dict[str, tuple[str, str]] = {}
+
 # Stands in the table where no object lies, or none any more.
 NOTHING = PyObject(0, NULL, address=-(1 << 128))
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from capsule_model.memory import TEXT, Memory
 from capsule_model.objects import (
     IMMORTAL,
+    NO_PROPERTIES,
     NONE,
     SHIFT,
     TYPE_NAMED,
@@ -121,7 +122,7 @@ class Process:
         cls = self.extension_types.get(type_name)
         if cls is None:
             cls = self.extension_types[type_name] = self.objects.place(PyObject(IMMORTAL, PyType_Type, name=type_name))
-        return self.objects.place(PyObject(1, cls, self.memory.tick(), dealloc=dealloc))
+        return self.objects.place(PyObject(1, cls, self.memory.tick(), "", None, {}, NO_PROPERTIES, None, dealloc))
 
     def capsule_at(self, address: int) -> Capsule | None:
         """Return the struct of the capsule that is alive at an address, None where none is; the API is not asked."""

@@ -267,17 +267,24 @@ class Abi:
         self.most = most
         self.layouts = _structs(word, most)
         self.codecs = {name: Codec(layout, order) for name, layout in self.layouts.items()}
+        self._arrays: dict[int, struct.Struct] = {}
         self.tensor = self.codecs["DLTensor"]
         self.legacy = self.codecs["DLManagedTensor"]
         self.versioned = self.codecs["DLManagedTensorVersioned"]
 
     def integers(self, values: tuple[int, ...] | list[int]) -> bytes:
         """Return the bytes of an array of ``int64_t``."""
-        return struct.pack(f"{'<' if self.order == 'little' else '>'}{len(values)}q", *values)
+        return self._int64s(len(values)).pack(*values)
 
     def integers_from(self, raw: bytes) -> tuple[int, ...]:
         """Return an array of ``int64_t`` from its bytes."""
-        return struct.unpack(f"{'<' if self.order == 'little' else '>'}{len(raw) // 8}q", raw)
+        return self._int64s(len(raw) // 8).unpack(raw)
+
+    def _int64s(self, count: int) -> struct.Struct:
+        found = self._arrays.get(count)
+        if found is None:
+            found = self._arrays[count] = struct.Struct(f"{'<' if self.order == 'little' else '>'}{count}q")
+        return found
 
     def view(self, name: str, raw: bytes) -> dict[str, Any]:
         """Return the fields of a struct by dotted name."""

@@ -17,7 +17,7 @@ from dlpack_model.arrays import Array, new_array, place_array, values_of
 from dlpack_model.contract import Call, check_import
 from dlpack_model.deleters import call_deleter
 from dlpack_model.dtypes import element_type
-from dlpack_model.exchange import INTERNAL, NAMES
+from dlpack_model.exchange import INTERNAL
 from dlpack_model.producer import Producer, __dlpack__, __dlpack_device__
 from dlpack_model.streams import STREAMED
 from dlpack_model.tensor import Layout, compact_strides, read_layout
@@ -271,7 +271,7 @@ def _which_struct(ex: Exchange, consumer: Consumer, capsule: int) -> bool | None
         record = ex.by_capsule.get(capsule)
         return record is not None and record.versioned
     for versioned in (True, False):
-        if versioned in consumer.structs and py.PyCapsule_IsValid(capsule, ex.cstring(NAMES[versioned].unused)):
+        if versioned in consumer.structs and py.PyCapsule_IsValid(capsule, ex.name_addresses[versioned][0]):
             # rule: from_dlpack/name-decides
             return versioned
     # rule: from_dlpack/refuses-other-names
@@ -284,8 +284,8 @@ def _pointer(ex: Exchange, consumer: Consumer, capsule: int, versioned: bool) ->
     if consumer.ignores_names:
         return py.PyCapsule_GetPointer(capsule, py.PyCapsule_GetName(capsule))
     if consumer.leaves_error:
-        py.PyCapsule_GetPointer(capsule, ex.cstring(NAMES[not versioned].unused))
-    return py.PyCapsule_GetPointer(capsule, ex.cstring(NAMES[versioned].unused))
+        py.PyCapsule_GetPointer(capsule, ex.name_addresses[not versioned][0])
+    return py.PyCapsule_GetPointer(capsule, ex.name_addresses[versioned][0])
 
 
 def _version_fits(ex: Exchange, consumer: Consumer, managed: int, record: Record | None) -> bool:
@@ -328,7 +328,8 @@ def _layout(ex: Exchange, consumer: Consumer, tensor: DLTensor, flags: int) -> L
         tensor = tensor._replace(byte_offset=0)
     layout = read_layout(ex, tensor, padded=flags & IS_SUBBYTE_TYPE_PADDED != 0)
     if consumer.ignores_strides:
-        layout.strides = compact_strides(layout.shape)
+        strides = compact_strides(layout.shape)
+        return Layout(layout.address, layout.dtype, layout.shape, strides, layout.device, padded=layout.padded)
     return layout
 
 
@@ -355,7 +356,7 @@ def _rename(ex: Exchange, consumer: Consumer, capsule: int, versioned: bool) -> 
     if consumer.rename == "never":
         return
     # rule: from_dlpack/renames
-    ex.py.PyCapsule_SetName(capsule, ex.cstring(NAMES[versioned].used))
+    ex.py.PyCapsule_SetName(capsule, ex.name_addresses[versioned][1])
     if consumer.clears_destructor:
         # rule: from_dlpack/may-clear-destructor
         ex.py.PyCapsule_SetDestructor(capsule, NULL)

@@ -108,7 +108,7 @@ def _check_struct(ex: Exchange, record: Record, array: Array) -> None:
     tensor, flags, version = ex.tensor_at(record.address, record.versioned)
     layout = record.array.layout
     # rule: DLTensor/data-of-nothing
-    if layout.size == 0 and tensor.data != NULL:
+    if layout.form.size == 0 and tensor.data != NULL:
         _promise(ex, False, "gives a tensor of no elements a data pointer", "DLTensor/data-of-nothing", record)
     # rule: DLTensor/strides-not-null
     if layout.shape and tensor.strides == NULL and version >= (1, 2) and not ex.null_strides:
@@ -121,7 +121,7 @@ def _check_struct(ex: Exchange, record: Record, array: Array) -> None:
         fact = f"says {tensor.bits} bits for type code {tensor.code}"
         _promise(ex, False, fact, "DLDataType/sub-byte-bits", record)
     # rule: DLDataType/native-endianness
-    if layout.swapped:
+    if layout.form.swapped:
         _promise(ex, False, "exports elements in a foreign byte order", "DLDataType/native-endianness", record)
     if record.versioned:
         _check_flags(ex, record, array, flags)
@@ -256,10 +256,10 @@ def same_values(ex: Exchange, left: Array, right: Array) -> bool:
     from dlpack_model.tensor import read_values
 
     one, other = left.layout, right.layout
+    if one.form is other.form and one.address == other.address:
+        return True
     if one.shape != other.shape:
         return False
-    if (one.address, one.strides, one.dtype, one.swapped) == (other.address, other.strides, other.dtype, other.swapped):
-        return True
     if right.address not in ex.arrays:
         return True
     mine, theirs = read_values(ex, one), read_values(ex, other)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from capsule_model import NULL, Abort
 from dlpack_model.deleters import call_deleter
-from dlpack_model.exchange import NAMES, Names
+from dlpack_model.exchange import Names
 from dlpack_model.violations import Broken
 
 if TYPE_CHECKING:
@@ -36,14 +36,9 @@ class Destructor:
         return kind in self.under
 
 
-def _names(ex: Exchange, versioned: bool) -> tuple[int, int]:
-    names = NAMES[versioned]
-    return ex.cstring(names.unused), ex.cstring(names.used)
-
-
 def specification_example(ex: Exchange, self: int, versioned: bool) -> None:
     """Do as the example in the Python specification for DLPack: report a foreign name with the capsule itself."""
-    unused, used = _names(ex, versioned)
+    unused, used = ex.name_addresses[versioned]
     if ex.py.PyCapsule_IsValid(self, used):
         return
     managed = ex.py.PyCapsule_GetPointer(self, unused)
@@ -55,7 +50,7 @@ def specification_example(ex: Exchange, self: int, versioned: bool) -> None:
 
 def write_unraisable_null(ex: Exchange, self: int, versioned: bool) -> None:
     """Do as the example, but report without the capsule, so that nobody takes a reference to it."""
-    unused, used = _names(ex, versioned)
+    unused, used = ex.name_addresses[versioned]
     if ex.py.PyCapsule_IsValid(self, used):
         return
     managed = ex.py.PyCapsule_GetPointer(self, unused)
@@ -70,7 +65,7 @@ def get_pointer_alone(ex: Exchange, self: int, versioned: bool) -> None:
 
     A consumed capsule leaves ``ValueError`` behind; a NULL deleter is a panic, which ends the process.
     """
-    managed = ex.py.PyCapsule_GetPointer(self, _names(ex, versioned)[0])
+    managed = ex.py.PyCapsule_GetPointer(self, ex.name_addresses[versioned][0])
     if managed == NULL:
         return
     codec = ex.abi.versioned if versioned else ex.abi.legacy
@@ -81,7 +76,7 @@ def get_pointer_alone(ex: Exchange, self: int, versioned: bool) -> None:
 
 def return_early(ex: Exchange, self: int, versioned: bool) -> None:
     """Return unless the name is that of an unconsumed capsule: no call can fail."""
-    unused = _names(ex, versioned)[0]
+    unused = ex.name_addresses[versioned][0]
     if not ex.py.PyCapsule_IsValid(self, unused):
         return
     call_deleter(ex, ex.py.PyCapsule_GetPointer(self, unused), versioned=versioned)
@@ -98,7 +93,7 @@ def save_error(ex: Exchange, self: int, versioned: bool) -> None:
 
 def warn_and_leak(ex: Exchange, self: int, versioned: bool) -> None:
     """Delete under the unconsumed name, do nothing under the consumed one, and warn under any other."""
-    unused, used = _names(ex, versioned)
+    unused, used = ex.name_addresses[versioned]
     if ex.py.PyCapsule_IsValid(self, used):
         return
     if not ex.py.PyCapsule_IsValid(self, unused):

@@ -116,6 +116,9 @@ class Exchange:
         self.tables: dict[int, Api] = {}
         self.on_types: dict[str, int] = {}
         self.running: list[tuple[str, ...]] = []
+        self.name_addresses = {
+            versioned: (self.cstring(names.unused), self.cstring(names.used)) for versioned, names in NAMES.items()
+        }
         self.gil = True
         self.finalised = False
         self.exported = 0

@@ -16,7 +16,6 @@ from dlpack_model.arrays import Array, new_array, values_of
 from dlpack_model.contract import check_device, check_export, check_refusal
 from dlpack_model.deleters import deleter_address
 from dlpack_model.destructors import destructor_address
-from dlpack_model.exchange import NAMES
 from dlpack_model.streams import Refused, synchronise
 
 if TYPE_CHECKING:
@@ -151,7 +150,7 @@ def _export(ex: Exchange, array: Array, keywords: Keywords) -> int:
     if versioned is None:
         # rule: __dlpack__/max-version-too-old
         return ex.set_error(producer.wrong_error or "BufferError", "the consumer's max_version is too old")
-    if array.layout.swapped and not producer.exports_non_native:
+    if array.layout.form.swapped and not producer.exports_non_native:
         # rule: DLDataType/native-endianness
         return ex.set_error("BufferError", "only the native byte order can be exported")
     if array.read_only and not versioned and producer.read_only_error:
@@ -218,11 +217,13 @@ def _capsule(ex: Exchange, array: Array, versioned: bool, copied: bool) -> int:
     """Return a new capsule around a managed tensor of the array."""
     producer = array.producer
     managed = export_managed(ex, array, versioned, copied)
-    text = producer.capsule_name or NAMES[versioned].unused
-    name = ex.cstring(text)
+    name = ex.name_addresses[versioned][0]
+    if producer.capsule_name is not None:
+        name = ex.cstring(producer.capsule_name)
     if producer.frees_name:
-        name = ex.py.malloc(len(text) + 1)
-        ex.py.write(name, text + b"\0")
+        text = ex.memory.c_string(name) + b"\0"
+        name = ex.py.malloc(len(text))
+        ex.py.write(name, text)
     capsule = ex.py.PyCapsule_New(managed, name, destructor_address(ex, producer.destructor, versioned))
     record = ex.live[managed]
     record.copied = copied
@@ -251,7 +252,7 @@ def export_managed(ex: Exchange, array: Array, versioned: bool, copied: bool) ->
     shape = managed + tail if ndim else NULL
     strides = shape + 8 * ndim if ndim and not producer.null_strides else NULL
     data = (array.data, layout.address - array.data) if producer.byte_offset else (layout.address, 0)
-    if layout.size == 0 and not producer.data_of_nothing:
+    if layout.form.size == 0 and not producer.data_of_nothing:
         # rule: DLTensor/data-of-nothing
         data = NULL, 0
     code, bits, lanes = layout.dtype.triple

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import product
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -14,21 +15,53 @@ from dlpack_model.violations import Broken, Violation
 if TYPE_CHECKING:
     from dlpack_model.exchange import Exchange
 
-__all__ = ["Layout", "compact_strides", "read_layout", "read_values", "write_value"]
+__all__ = ["Form", "Layout", "compact_strides", "read_layout", "read_values", "write_value"]
 
 INT64 = 1 << 63
 WORD64 = 1 << 64
 MOST_ELEMENTS = 1 << 20
 
 
-class Layout:
-    """Where the elements of a tensor lie: address of the first, type, shape, strides in elements, how it is packed.
+class Form:
+    """How elements lie relative to the first one: type, shape, strides, and what follows from them.
 
-    ``padded`` is said of a sub-byte type each of whose elements starts at a byte, ``swapped`` of elements that are not
-    in the machine's byte order.
+    ``size`` counts the elements, ``low`` and ``high`` are the first byte that they take and the one behind the last,
+    ``bit_stride`` is the distance of neighbours in bits, and ``dense`` tells whether every byte in between belongs to
+    an element.
     """
 
-    __slots__ = ("address", "bit_stride", "device", "dtype", "padded", "shape", "strides", "swapped")
+    __slots__ = ("bit_stride", "dense", "dtype", "high", "low", "padded", "shape", "size", "strides", "swapped")
+
+    def __init__(
+        self, dtype: DType, shape: tuple[int, ...], strides: tuple[int, ...], padded: bool, swapped: bool
+    ) -> None:
+        self.dtype = dtype
+        self.shape = shape
+        self.strides = strides
+        self.padded = padded
+        self.swapped = swapped
+        self.size = prod(shape)
+        # A packed type shares bytes between elements; a padded one, and every other, starts each at a byte.
+        packed = dtype.element_bits % 8 != 0 and not padded
+        self.bit_stride = dtype.element_bits if packed else 8 * dtype.itemsize
+        reach = [(length - 1) * stride for length, stride in zip(shape, strides, strict=True)] if self.size else []
+        self.low = sum(step for step in reach if step < 0) * self.bit_stride // 8
+        last = sum(step for step in reach if step > 0) + 1
+        self.high = -(-last * self.bit_stride // 8) if self.size else 0
+        self.dense = self.high - self.low == self.size * dtype.itemsize and 0 not in strides
+
+
+form_of = lru_cache(4096)(Form)
+
+
+class Layout:
+    """Where the elements of a tensor lie: the address of the first, on which device, and in which form.
+
+    Shape and strides count elements. ``padded`` is said of a sub-byte type each of whose elements starts at a byte,
+    ``swapped`` of elements that are not in the machine's byte order.
+    """
+
+    __slots__ = ("address", "device", "dtype", "form", "shape", "strides")
 
     def __init__(
         self,
@@ -42,37 +75,41 @@ class Layout:
         swapped: bool = False,
     ) -> None:
         self.address = address
-        self.swapped = swapped
+        self.device = device
+        self.form = form_of(dtype, shape, strides, padded, swapped)
         self.dtype = dtype
         self.shape = shape
         self.strides = strides
-        self.device = device
-        self.padded = padded
-        # A packed type shares bytes between elements; a padded one, and every other, starts each at a byte.
-        self.bit_stride = dtype.element_bits if dtype.element_bits % 8 and not padded else 8 * dtype.itemsize
 
     @property
     def size(self) -> int:
         """Return the number of elements."""
-        return prod(self.shape)
+        return self.form.size
+
+    @property
+    def padded(self) -> bool:
+        """Tell whether each element of a sub-byte type starts at a byte."""
+        return self.form.padded
+
+    @property
+    def swapped(self) -> bool:
+        """Tell whether the elements are in the foreign byte order."""
+        return self.form.swapped
+
+    @property
+    def bit_stride(self) -> int:
+        """Return the distance of neighbours in bits."""
+        return self.form.bit_stride
 
     def order(self, native: Order) -> Order:
         """Return the byte order of the elements."""
-        if self.swapped:
+        if self.form.swapped:
             return "big" if native == "little" else "little"
         return native
 
     def extent(self) -> tuple[int, int]:
         """Return the first byte that the elements take and the one behind the last, relative to the first element."""
-        low = high = 0
-        for length, stride in zip(self.shape, self.strides, strict=True):
-            if length == 0:
-                return 0, 0
-            if stride < 0:
-                low += (length - 1) * stride
-            else:
-                high += (length - 1) * stride
-        return low * self.bit_stride // 8, -(-(high + 1) * self.bit_stride // 8)
+        return self.form.low, self.form.high
 
 
 def compact_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -133,10 +170,10 @@ def _dtype_fact(tensor: DLTensor) -> str:
 
 
 def _check_size(ex: Exchange, layout: Layout, tensor: DLTensor) -> None:
-    size = layout.size
-    low, high = layout.extent()
+    form = layout.form
+    size, low, high = form.size, form.low, form.high
     # rule: DLTensor/size-in-64-bits
-    if size * layout.bit_stride >= 8 * WORD64 or low < -INT64 or high > INT64:
+    if size * form.bit_stride >= 8 * WORD64 or low < -INT64 or high > INT64:
         fact = f"shape {list(layout.shape)} takes more than 64 bits can count"
         raise _malformed(ex, fact, "DLTensor/size-in-64-bits")
     if size == 0:
@@ -170,7 +207,7 @@ def read_values(ex: Exchange, layout: Layout) -> list[Value]:
         return []
     step = layout.bit_stride // 8
     low, high = layout.extent()
-    raw = ex.memory.read(layout.address + low, high - low) if _dense(layout) else None
+    raw = ex.memory.read(layout.address + low, high - low) if layout.form.dense else None
     values = []
     for index in _indices(layout.shape):
         offset = sum(map(int.__mul__, index, layout.strides)) * step
@@ -179,12 +216,6 @@ def read_values(ex: Exchange, layout: Layout) -> list[Value]:
         else:
             values.append(dtype.read(raw[offset - low : offset - low + dtype.itemsize], order))
     return values
-
-
-def _dense(layout: Layout) -> bool:
-    """Tell whether every byte between the first and the last element belongs to an element."""
-    low, high = layout.extent()
-    return high - low == layout.size * layout.dtype.itemsize and 0 not in layout.strides
 
 
 def _indices(shape: tuple[int, ...]) -> Any:
