@@ -267,23 +267,24 @@ class Abi:
         self.most = most
         self.layouts = _structs(word, most)
         self.codecs = {name: Codec(layout, order) for name, layout in self.layouts.items()}
-        self._arrays: dict[int, struct.Struct] = {}
+        self.int64s: dict[int, struct.Struct] = {}
         self.tensor = self.codecs["DLTensor"]
         self.legacy = self.codecs["DLManagedTensor"]
         self.versioned = self.codecs["DLManagedTensorVersioned"]
 
     def integers(self, values: tuple[int, ...] | list[int]) -> bytes:
         """Return the bytes of an array of ``int64_t``."""
-        return self._int64s(len(values)).pack(*values)
+        return self.of_int64s(len(values)).pack(*values)
 
     def integers_from(self, raw: bytes) -> tuple[int, ...]:
         """Return an array of ``int64_t`` from its bytes."""
-        return self._int64s(len(raw) // 8).unpack(raw)
+        return self.of_int64s(len(raw) // 8).unpack(raw)
 
-    def _int64s(self, count: int) -> struct.Struct:
-        found = self._arrays.get(count)
+    def of_int64s(self, count: int) -> struct.Struct:
+        """Return what packs and unpacks an array of ``count`` times ``int64_t``."""
+        found = self.int64s.get(count)
         if found is None:
-            found = self._arrays[count] = struct.Struct(f"{'<' if self.order == 'little' else '>'}{count}q")
+            found = self.int64s[count] = struct.Struct(f"{'<' if self.order == 'little' else '>'}{count}q")
         return found
 
     def view(self, name: str, raw: bytes) -> dict[str, Any]:

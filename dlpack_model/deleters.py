@@ -157,7 +157,7 @@ def _look_for_remains(ex: Exchange, self: int, name: str) -> None:
 def call_deleter(ex: Exchange, managed: int, *, versioned: bool, checks_null: bool = True) -> None:
     """Call the deleter that stands in a managed tensor, with the tensor; where it is NULL, nothing is called."""
     record = ex.records.get(managed)
-    if record is not None and record.deleted and record.calls:
+    if record is not None and record.deleted:
         fact = f"the deleter of export {record.number} is called a second time, out of a struct that was freed"
         ex.complain(Broken.DELETER_TWICE, fact, "DLManagedTensor/deleter-once", record)
     codec = ex.abi.versioned if versioned else ex.abi.legacy

@@ -48,6 +48,7 @@ class Record:
 
     ``exports`` counts the promises that its deleter will be called once, ``calls`` how often it was. ``claims`` are
     the owners that are no capsules, by name; ``consumed`` the capsules that were consumed, with the consumer.
+    ``deleted`` tells that the deleter was called for every export.
     """
 
     address: int
@@ -63,11 +64,7 @@ class Record:
     claims: list[tuple[str, int]] = field(default_factory=list)
     consumed: dict[int, str] = field(default_factory=dict)
     history: list[tuple[str, int]] = field(default_factory=list)
-
-    @property
-    def deleted(self) -> bool:
-        """Tell whether the deleter was called for every export."""
-        return self.calls >= self.exports
+    deleted: bool = False
 
     @property
     def names(self) -> Names:
@@ -191,6 +188,7 @@ class Exchange:
             record = Record(address, versioned, self.exported, producer, has_deleter, array)
             self.records[address] = self.live[address] = record
         record.exports += 1
+        record.deleted = False
         self.note(record, f"export {record.number} of {array.name} made by {producer}")
         return record
 
@@ -212,7 +210,10 @@ class Exchange:
 
     def unclaim(self, record: Record, owner: int) -> None:
         """Note that an owner is no more."""
-        record.claims[:] = [claim for claim in record.claims if claim[1] != owner]
+        for claim in record.claims:
+            if claim[1] == owner:
+                record.claims.remove(claim)
+                return
 
     def deleting(self, record: Record | None, address: int) -> None:
         """Note that a deleter was entered."""
@@ -227,13 +228,14 @@ class Exchange:
             fact = f"the deleter of export {record.number} is called a second time"
             self.complain(Broken.DELETER_TWICE, fact, "DLManagedTensor/deleter-once", record)
         self.note(record, "deleter called")
-        if record.deleted:
+        if record.calls >= record.exports:
+            record.deleted = True
             self.live.pop(address, None)
 
     def touch(self, record: Record | None, doing: str) -> None:
         """Diagnose somebody who uses a managed tensor after its deleter was called."""
         # rule: DLManagedTensor/no-use-after-deleter
-        if record is not None and record.deleted and record.calls:
+        if record is not None and record.deleted:
             fact = f"{doing} export {record.number}, whose deleter was called"
             self.complain(Broken.USE_AFTER_DELETER, fact, "DLManagedTensor/no-use-after-deleter", record)
 
@@ -246,10 +248,15 @@ class Exchange:
     def _check_owners(self, record: Record) -> None:
         owners = record.claims
         for capsule in record.capsules:
-            owns = self._capsule_owns(record, capsule)
-            if owns is None:
+            struct = self.py.capsule_at(capsule)
+            if struct is None or struct.destructor == NULL:
+                continue
+            known = self.destructors.get(struct.destructor)
+            if known is None:
+                # Who deletes is not known where a program brings a destructor of its own.
                 return
-            if owns:
+            destructor, versioned = known
+            if destructor.deletes(self.text_at(struct.name), NAMES[versioned]):
                 owners = [*owners, ("its capsule", capsule)]
         outstanding = record.exports - record.calls
         # rule: DLManagedTensor/one-owner
@@ -260,17 +267,6 @@ class Exchange:
         if len(owners) < outstanding:
             fact = f"export {record.number} has no owner left, and its deleter was not called"
             self.complain(Broken.NO_OWNER, fact, "DLManagedTensor/deleter-is-called", record)
-
-    def _capsule_owns(self, record: Record, capsule: int) -> bool | None:
-        """Tell whether a capsule will call the deleter when it dies; None where that is not known."""
-        struct = self.py.capsule_at(capsule)
-        if struct is None or struct.destructor == NULL:
-            return False
-        known = self.destructors.get(struct.destructor)
-        if known is None:
-            return None
-        destructor, versioned = known
-        return destructor.deletes(self.text_at(struct.name), NAMES[versioned])
 
     def leaks(self) -> list[Record]:
         """Return the managed tensors whose deleter has not been called for every export, to ask at the end."""
@@ -296,6 +292,7 @@ class Exchange:
         """Return tensor, flags and version of a managed tensor, as they stand in memory; the old struct has none."""
         codec = self.abi.versioned if versioned else self.abi.legacy
         fields = codec.unpack(self.memory.read(managed, codec.size))
+        # As DLTensor._make does, spelled out: every export and every import passes here.
         if versioned:
-            return DLTensor._make(fields[5:]), fields[4], fields[:2]
-        return DLTensor._make(fields[:10]), 0, (0, 0)
+            return tuple.__new__(DLTensor, fields[5:]), fields[4], fields[:2]
+        return tuple.__new__(DLTensor, fields[:10]), 0, (0, 0)
