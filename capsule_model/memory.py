@@ -142,6 +142,8 @@ class Memory:
             raise self.complain(Kind.DOUBLE_FREE, address, "frees", block)
         # rule: memory/free
         self.count = block.died = self.count + 1
+        # Nobody can read it again.
+        block.data, block.defined = bytearray(), None
         if block.strings:
             self._forget_strings(block)
 
