@@ -223,12 +223,15 @@ _FORMATS |= {f"u{kind}": letter.upper() for kind, letter in _FORMATS.items()}
 class Codec:
     """Pack the scalar fields of a struct into its bytes, and unpack them.
 
-    ``names`` are the fields in order, those of inner structs as ``outer.inner``; ``size`` is in bytes.
+    ``names`` are the fields in order, those of inner structs as ``outer.inner``; ``size`` is in bytes, ``behind`` the
+    next offset that is aligned to 8.
     """
 
     def __init__(self, layout: Struct, order: Literal["little", "big"]) -> None:
         self.layout = layout
         self.size = layout.size
+        # Where an array of int64_t can lie behind the struct.
+        self.behind = layout.size + -layout.size % 8
         self.offsets = dict(_leaves(layout, "", 0))
         self.names = tuple(self.offsets)
         text = "<" if order == "little" else ">"

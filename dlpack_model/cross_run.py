@@ -220,14 +220,14 @@ def run(combination: Combination) -> Outcome:
     end = ""
     try:
         (ALONE.get(combination.fate) or FATES[combination.fate])(running)
-        running.ex.running.append("the end")
+        running.ex.running.append(("the end",))
         if not running.ex.finalised:
             running.drop(running.x)
     except Violation as harm:
         running.ex.unwatched.append(harm)
         end = harm.kind.value
     except UndefinedBehavior as harm:
-        return _outcome(running, harm.kind.value, harm.kind.value)
+        return _outcome(running, str(harm.kind), str(harm.kind))
     except Abort:
         return _outcome(running, ABORT, ABORT)
     return _outcome(running, "", end or _quiet_end(running))

@@ -116,28 +116,23 @@ def deleter_address(ex: Exchange, name: str, versioned: bool) -> int:
     context = codec.offsets["manager_ctx"][0]
 
     def deleter(self: int) -> None:
+        record = ex.records.get(self)
         ex.running.append(_RUNNING)
         try:
-            _delete(ex, body, name, self, context)
+            ex.deleting(record, self)
+            before = ex.py.error
+            body(ex, self, ex.memory.load_word(self + context))
+            # rule: DLManagedTensor/deleter-leaves-error-indicator
+            if ex.py.error is not before:
+                kind = Broken.ERROR_LEFT if before is None else Broken.ERROR_LOST
+                fact = f"the deleter leaves {ex.py.error!r} where {before!r} was pending"
+                ex.complain(kind, fact, "DLManagedTensor/deleter-leaves-error-indicator", record)
+            if record is not None and record.deleted:
+                _look_for_remains(ex, self, name)
         finally:
             ex.running.pop()
 
     return ex.register((name, versioned), "deleter", f"{name} deleter", deleter)
-
-
-def _delete(ex: Exchange, body: Deleter, name: str, self: int, context: int) -> None:
-    """Run a deleter, and see what it leaves behind."""
-    record = ex.records.get(self)
-    ex.deleting(record, self)
-    before = ex.py.error
-    body(ex, self, ex.memory.load_word(self + context))
-    # rule: DLManagedTensor/deleter-leaves-error-indicator
-    if ex.py.error is not before:
-        kind = Broken.ERROR_LEFT if before is None else Broken.ERROR_LOST
-        fact = f"the deleter leaves {ex.py.error!r} where {before!r} was pending"
-        ex.complain(kind, fact, "DLManagedTensor/deleter-leaves-error-indicator", record)
-    if record is not None and record.deleted:
-        _look_for_remains(ex, self, name)
 
 
 def _look_for_remains(ex: Exchange, self: int, name: str) -> None:

@@ -93,9 +93,7 @@ class Exchange:
     ) -> None:
         self.py = py
         self.memory = py.memory
-        self.header = header_named(header)
-        self.readings = readings_named(readings)
-        self.null_strides = self.header.null_strides or "null-strides" in readings
+        self.follow(header, readings)
         self.memory.most = most
         self.abi: Abi = abi_for(py.profile.word, py.profile.order, most)
         self.watch = watch
@@ -119,6 +117,14 @@ class Exchange:
         self.gil = True
         self.finalised = False
         self.exported = 0
+
+    def follow(self, header: tuple[int, int], readings: frozenset[str]) -> None:
+        """Take the rules from a version of ``dlpack.h``, and of each contradiction the side that is named."""
+        self.header = header_named(header)
+        self.readings = readings_named(readings)
+        self.null_strides = self.header.null_strides or "null-strides" in readings
+        # What was found to be in order under other rules has to be looked at again.
+        self.rules = (self.header.version, self.readings)
 
     def cstring(self, text: bytes) -> int:
         """Return the address of a statically allocated string, the same one each time."""

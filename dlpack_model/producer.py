@@ -27,7 +27,7 @@ KEYWORDS = ("stream", "max_version", "dl_device", "copy")
 Keywords = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Producer:
     """Say what a library does when it exports an array.
 
@@ -166,18 +166,31 @@ def _export(ex: Exchange, array: Array, keywords: Keywords) -> int:
     if device != array.layout.device and copy == 0 and not producer.copies_anyway:
         # rule: __dlpack__/copy-false
         return ex.set_error(producer.wrong_error or "BufferError", "another device needs a copy")
-    try:
-        if not producer.ignores_stream:
-            synchronise(ex, array, device, keywords.get("stream"))
-    except Refused as refusal:
-        return ex.set_error(refusal.type, str(refusal))
-    copied = (copy == 1 and producer.copies) or device != array.layout.device or producer.copies_anyway
+    stream = keywords.get("stream")
+    if stream is not None or array.made_on is not None:
+        try:
+            synchronise(ex, array, device, stream)
+        except Refused as refusal:
+            return ex.set_error(refusal.type, str(refusal))
+    copied = producer.copies_anyway or device != array.layout.device or (copy == 1 and producer.copies)
     source = _copy_of(ex, array, device) if copied else array
     capsule = _capsule(ex, source, versioned, copied)
     if copied:
         ex.py.Py_DECREF(source.address)
-    check_export(ex, array, keywords, capsule, copied)
+    asked = (versioned, copied, keywords.get("max_version"), keywords.get("dl_device"), copy, stream)
+    _hold_to_contract(ex, array, keywords, capsule, copied, (ex.rules, producer, *asked))
     return capsule
+
+
+def _hold_to_contract(
+    ex: Exchange, array: Array, keywords: Keywords, capsule: int, copied: bool, situation: tuple[Any, ...]
+) -> None:
+    """Check an export; one that was found in order needs no second look where all that it depends on is the same."""
+    if situation not in array.in_order:
+        known = len(ex.unwatched)
+        check_export(ex, array, keywords, capsule, copied)
+        if len(ex.unwatched) == known:
+            array.in_order.add(situation)
 
 
 def _struct(producer: Producer, max_version: tuple[int, int] | None) -> bool | None:
@@ -247,9 +260,8 @@ def export_managed(ex: Exchange, array: Array, versioned: bool, copied: bool) ->
     layout = array.layout
     ndim = len(layout.shape)
     codec = ex.abi.versioned if versioned else ex.abi.legacy
-    tail = codec.size + -codec.size % 8
-    managed = ex.py.malloc(tail + 16 * ndim)
-    shape = managed + tail if ndim else NULL
+    managed = ex.py.malloc(codec.behind + 16 * ndim)
+    shape = managed + codec.behind if ndim else NULL
     strides = shape + 8 * ndim if ndim and not producer.null_strides else NULL
     data = (array.data, layout.address - array.data) if producer.byte_offset else (layout.address, 0)
     if layout.form.size == 0 and not producer.data_of_nothing:
@@ -266,8 +278,7 @@ def export_managed(ex: Exchange, array: Array, versioned: bool, copied: bool) ->
         if versioned
         else codec.pack(*tensor, array.address, deleter)
     )
-    raw += bytes(tail - codec.size) + ex.abi.integers((*layout.shape, *layout.strides))
-    ex.memory.write(managed, raw)
+    ex.memory.write(managed, raw + bytes(codec.behind - codec.size) + ex.abi.integers(layout.shape + layout.strides))
     ex.py.Py_INCREF(array.address)
     ex.book(managed, versioned=versioned, has_deleter=deleter != NULL, array=array, producer=producer.name)
     return managed

@@ -57,7 +57,7 @@ def synchronise(ex: Exchange, array: Array, device: tuple[int, int], stream: int
 
     With -1 nothing is synchronised; a copy to a device without streams waits until all is done.
     """
-    wrong = allowed(device[0], stream)
+    wrong = None if array.producer.ignores_stream else allowed(device[0], stream)
     if wrong is not None:
         raise Refused(wrong)
     if array.made_on is None:

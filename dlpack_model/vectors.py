@@ -23,10 +23,9 @@ from dlpack_model import (
     streams,
     tensor,
 )
-from dlpack_model.abi import DLTensor, header_named
+from dlpack_model.abi import DLTensor
 from dlpack_model.arrays import Array
 from dlpack_model.exchange import Exchange, Record
-from dlpack_model.readings import readings_named
 from dlpack_model.violations import Broken
 
 if TYPE_CHECKING:
@@ -430,20 +429,18 @@ def _header(machine: Machine, args: Args, bind: str | None) -> Any:
     ex = exchange_of(machine)
     version = _pair(machine, args, "version")
     try:
-        ex.header = header_named(version or (1, 3))
+        ex.follow(version or (1, 3), ex.readings)
     except ValueError as error:
         raise _bad(machine, error) from None
-    ex.null_strides = ex.header.null_strides or "null-strides" in ex.readings
     return NOTHING
 
 
 def _reading(machine: Machine, args: Args, bind: str | None) -> Any:
     ex = exchange_of(machine)
     try:
-        ex.readings = readings_named(ex.readings | {_word(args, "reading", "")})
+        ex.follow(ex.header.version, ex.readings | {_word(args, "reading", "")})
     except ValueError as error:
         raise _bad(machine, error) from None
-    ex.null_strides = ex.header.null_strides or "null-strides" in ex.readings
     return NOTHING
 
 
