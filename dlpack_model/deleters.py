@@ -138,9 +138,8 @@ def deleter_address(ex: Exchange, name: str, versioned: bool) -> int:
 def _look_for_remains(ex: Exchange, self: int, name: str) -> None:
     """Diagnose a deleter that has not deleted the struct, or has not let go of what the struct kept alive."""
     record = ex.records[self]
-    block = ex.memory.nearest(self)
     # rule: DLManagedTensor/deleter-deletes-self
-    if block is not None and block.died is None and not ex.finalised:
+    if record.block is not None and record.block.died is None and not ex.finalised:
         fact = f"the {name} deleter of export {record.number} returns, and its struct was not freed"
         ex.complain(Broken.NO_OWNER, fact, "DLManagedTensor/deleter-deletes-self", record)
     # rule: DLManagedTensor/deleter-releases-owner

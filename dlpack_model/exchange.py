@@ -16,9 +16,11 @@ from dlpack_model.readings import readings_named
 from dlpack_model.violations import Broken, Violation
 
 if TYPE_CHECKING:
+    from capsule_model.memory import Block
     from dlpack_model.arrays import Array
     from dlpack_model.destructors import Destructor
     from dlpack_model.exchange_api import Api
+    from dlpack_model.tensor import Layout
 
 __all__ = ["EVERYTHING", "NAMES", "Exchange", "Names", "Record"]
 
@@ -48,7 +50,7 @@ class Record:
 
     ``exports`` counts the promises that its deleter will be called once, ``calls`` how often it was. ``claims`` are
     the owners that are no capsules, by name; ``consumed`` the capsules that were consumed, with the consumer.
-    ``deleted`` tells that the deleter was called for every export.
+    ``deleted`` tells that the deleter was called for every export. ``block`` is the memory that it lies in.
     """
 
     address: int
@@ -65,6 +67,7 @@ class Record:
     consumed: dict[int, str] = field(default_factory=dict)
     history: list[tuple[str, int]] = field(default_factory=list)
     deleted: bool = False
+    block: Block | None = None
 
     @property
     def names(self) -> Names:
@@ -106,6 +109,7 @@ class Exchange:
         self.by_capsule: dict[int, Record] = {}
         self.destructors: dict[int, tuple[Destructor, bool]] = {}
         self.registered: dict[Any, int] = {}
+        self.layouts: dict[tuple[object, ...], Layout] = {}
         self.static: dict[bytes, int] = {}
         self.text_of: dict[int, bytes] = {}
         self.tables: dict[int, Api] = {}
@@ -124,7 +128,7 @@ class Exchange:
         self.readings = readings_named(readings)
         self.null_strides = self.header.null_strides or "null-strides" in readings
         # What was found to be in order under other rules has to be looked at again.
-        self.rules = (self.header.version, self.readings)
+        self.rules = f"{header} {sorted(readings)}"
 
     def cstring(self, text: bytes) -> int:
         """Return the address of a statically allocated string, the same one each time."""
@@ -192,6 +196,7 @@ class Exchange:
         if record is None:
             self.exported += 1
             record = Record(address, versioned, self.exported, producer, has_deleter, array)
+            record.block = self.memory.nearest(address)
             self.records[address] = self.live[address] = record
         record.exports += 1
         record.deleted = False
