@@ -18,8 +18,8 @@ from dlpack_model.deleters import call_deleter
 from dlpack_model.dtypes import element_type
 from dlpack_model.exchange import INTERNAL, NAMES
 from dlpack_model.producer import Producer, __dlpack__, __dlpack_device__
-from dlpack_model.streams import STREAMED
-from dlpack_model.tensor import Layout, compact_strides, read_layout
+from dlpack_model.streams import STREAMED, stream_on
+from dlpack_model.tensor import Layout, compact_strides, read_layout, version_of
 from dlpack_model.violations import Broken
 
 if TYPE_CHECKING:
@@ -81,6 +81,7 @@ class Consumer:
     fails_after_claim: bool = False
     calls_python: bool = False
     trusts_dtype: bool = False
+    forgets_device: bool = False
 
     def error_for(self, reason: str) -> str:
         """Return the type of the exception for a reason."""
@@ -127,6 +128,8 @@ CONSUMER_QUIRKS: dict[str, dict[str, Any]] = {
     "no-negative-strides": {"negative_strides": False},
     "needs-strides": {"null_strides": False},
     "trusts-dtype": {"trusts_dtype": True},
+    "forgets-device": {"forgets_device": True},
+    "copies-misaligned": {"copies_if_misaligned": 16},
     "trusts-device": {"devices": frozenset(range(-1, 256))},
 }
 
@@ -165,7 +168,7 @@ def from_dlpack(
 
     Source: array API standard, draft of April 2026, ``from_dlpack``; dlpack.h 1.3.
     """
-    call = Call(copy)
+    call = Call(copy, device)
     with ex.inside(f"from_dlpack of {consumer.name}"):
         result = _from_dlpack(ex, consumer, x, device, call)
         check_import(ex, consumer, call, result)
@@ -200,14 +203,14 @@ def _ask(ex: Exchange, consumer: Consumer, array: Array, device: tuple[int, int]
     keywords: dict[str, Any] = dict.fromkeys(consumer.sends_always)
     if consumer.max_version is not None:
         keywords["max_version"] = consumer.max_version
-    if device is not None:
+    if device is not None and not consumer.forgets_device:
         keywords["dl_device"] = device
     if call.copy is not None and consumer.copies == "producer":
         keywords["copy"] = call.copy
     streamed = (device or array.layout.device)[0] in STREAMED
     if streamed and consumer.sends_stream:
         # rule: from_dlpack/passes-stream
-        keywords["stream"] = consumer.stream
+        keywords["stream"] = stream_on((device or array.layout.device)[0], consumer.stream)
     attempts = [keywords]
     for dropped in consumer.retries:
         fewer = {key: value for key, value in attempts[-1].items() if key not in dropped}
@@ -254,11 +257,14 @@ def _import(ex: Exchange, consumer: Consumer, capsule: int, call: Call) -> int:
     tensor, flags = _read(ex, managed, versioned)
     call.read_only = flags & READ_ONLY != 0
     call.device = tensor.device
+    # rule: from_dlpack/device
+    if call.asked not in (None, tensor.device) and not consumer.forgets_device:
+        return _give_up(ex, consumer, capsule, managed, versioned, "device", call)
     if consumer.checks == "before":
         reason = _unsupported(consumer, tensor, flags)
         if reason is not None:
             return _give_up(ex, consumer, capsule, managed, versioned, reason, call)
-    layout = _layout(ex, consumer, tensor, flags)
+    layout = _layout(ex, consumer, tensor, flags, managed, versioned)
     if consumer.checks == "before" and not consumer.negative_strides and min(layout.strides, default=0) < 0:
         return _give_up(ex, consumer, capsule, managed, versioned, "negative-strides", call)
     return _take_over(ex, consumer, capsule, managed, versioned, layout, tensor, flags, call)
@@ -332,10 +338,12 @@ def _unsupported(consumer: Consumer, tensor: DLTensor, flags: int) -> str | None
     return None
 
 
-def _layout(ex: Exchange, consumer: Consumer, tensor: DLTensor, flags: int) -> Layout:
+def _layout(ex: Exchange, consumer: Consumer, tensor: DLTensor, flags: int, managed: int, versioned: bool) -> Layout:
     if consumer.ignores_byte_offset:
         tensor = tensor._replace(byte_offset=0)
-    layout = read_layout(ex, tensor, padded=flags & IS_SUBBYTE_TYPE_PADDED != 0)
+    # Only where strides are NULL does it matter how old the struct is.
+    old = tensor.strides == NULL and (not versioned or version_of(ex, managed) < (1, 2))
+    layout = read_layout(ex, tensor, padded=flags & IS_SUBBYTE_TYPE_PADDED != 0, before_1_2=old)
     if consumer.ignores_strides:
         layout.strides = compact_strides(layout.shape)
     return layout
@@ -407,8 +415,9 @@ def _take_over(
 
 
 def _copies(consumer: Consumer, layout: Layout, call: Call) -> bool:
-    """Tell whether the consumer makes a copy of its own."""
-    if consumer.copies == "always" or (consumer.copies == "consumer" and call.copy == 1):
+    """Tell whether the consumer makes a copy of its own: also where the producer was not asked for the one wanted."""
+    asked = consumer.copies == "nobody" or (consumer.copies == "producer" and "copy" in call.sent)
+    if consumer.copies == "always" or (call.copy == 1 and not asked):
         # rule: from_dlpack/copy-true
         return True
     misaligned = consumer.copies_if_misaligned and layout.address % consumer.copies_if_misaligned

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["Call", "check_device", "check_export", "check_import", "check_refusal", "same_values"]
 
 Keywords = Mapping[str, Any]
+# The keywords that __dlpack__ had not from the start.
+NEWER = frozenset({"max_version", "dl_device", "copy"})
 
 
 def check_device(ex: Exchange, array: Array, answer: tuple[int, ...]) -> None:
@@ -173,7 +175,7 @@ def _reason(array: Array, keywords: Keywords) -> str | None:
     producer = array.producer
     device = keywords.get("dl_device")
     version = keywords.get("max_version")
-    if set(keywords) - producer.keywords:
+    if set(keywords) - producer.keywords or allowed((device or array.layout.device)[0], keywords.get("stream")):
         return None
     if version is not None and version[0] < producer.version[0] and producer.structs is None:
         return f"max_version {tuple(version)}"
@@ -185,15 +187,17 @@ def _reason(array: Array, keywords: Keywords) -> str | None:
 class Call:
     """One call of ``from_dlpack``, as far as its contract is about it.
 
-    ``sent`` are the keywords of the last call of ``__dlpack__``, ``raised`` the types of the exceptions of all of them;
-    ``read_only`` and ``device`` are what the tensor said, ``shares`` tells whether the result views it, and ``refused``
-    is the reason for which the consumer itself gave up.
+    ``copy`` and ``asked``, a device, are what it was called with. ``sent`` are the keywords of the last call of
+    ``__dlpack__``, ``raised`` the types of the exceptions of all of them; ``read_only`` and ``device`` are what the
+    tensor said, ``shares`` tells whether the result views it, and ``refused`` is the reason for which the consumer
+    itself gave up.
     """
 
-    __slots__ = ("copy", "device", "raised", "read_only", "record", "refused", "sent", "shares")
+    __slots__ = ("asked", "copy", "device", "raised", "read_only", "record", "refused", "sent", "shares")
 
-    def __init__(self, copy: int | None) -> None:
+    def __init__(self, copy: int | None, asked: tuple[int, int] | None = None) -> None:
         self.copy = copy
+        self.asked = asked
         self.sent: dict[str, Any] = {}
         self.raised: list[str] = []
         self.read_only = False
@@ -217,7 +221,7 @@ def check_import(ex: Exchange, consumer: Consumer, call: Call, result: int) -> N
         fact = f"{consumer.name} raises {told} where the producer raised {call.raised[-1]}"
         ex.complain(Broken.CONTRACT, fact, "from_dlpack/propagates", None)
     # rule: from_dlpack/type-error-retry
-    if call.raised == ["TypeError"] and call.sent and result == NULL:
+    if call.raised == ["TypeError"] and NEWER.intersection(call.sent) and result == NULL:
         fact = f"{consumer.name} does not try again without the keywords that the producer does not know"
         ex.complain(Broken.CONTRACT, fact, "from_dlpack/type-error-retry", None)
     _check_refused(ex, consumer, call)
@@ -247,6 +251,10 @@ def _check_result(ex: Exchange, consumer: Consumer, call: Call, result: int) -> 
     if call.copy == 0 and not call.shares:
         fact = f"{consumer.name} copies the elements, and was asked not to"
         ex.complain(Broken.CONTRACT, fact, "from_dlpack/copy-false", call.record)
+    # rule: from_dlpack/device
+    if call.asked is not None and call.device != call.asked:
+        fact = f"{consumer.name} gives an array on device {call.device}, and was asked for {call.asked}"
+        ex.complain(Broken.CONTRACT, fact, "from_dlpack/device", call.record)
     # rule: from_dlpack/passes-stream
     if call.device is not None and call.device[0] in STREAMED and "stream" not in call.sent and consumer.stream != 1:
         fact = f"{consumer.name} works on stream {consumer.stream}, and did not say so"

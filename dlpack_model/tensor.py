@@ -14,7 +14,7 @@ from dlpack_model.violations import Broken
 if TYPE_CHECKING:
     from dlpack_model.exchange import Exchange
 
-__all__ = ["Layout", "compact_strides", "read_layout", "read_values", "write_value"]
+__all__ = ["Layout", "compact_strides", "read_layout", "read_values", "version_of", "write_value"]
 
 INT64 = 1 << 63
 WORD64 = 1 << 64
@@ -81,8 +81,11 @@ def compact_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(reversed(strides))
 
 
-def read_layout(ex: Exchange, tensor: DLTensor, *, padded: bool = False) -> Layout:
-    """Return the layout that a ``DLTensor`` describes, or raise the diagnosis of one that makes no sense."""
+def read_layout(ex: Exchange, tensor: DLTensor, *, padded: bool = False, before_1_2: bool = False) -> Layout:
+    """Return the layout that a ``DLTensor`` describes, or raise the diagnosis of one that makes no sense.
+
+    ``before_1_2`` is said of a tensor in a struct of a version whose strides may be NULL.
+    """
     ndim = tensor.ndim
     # rule: DLTensor/ndim
     _must(ex, ndim >= 0, f"ndim is {ndim}, expected 0 or more", "DLTensor/ndim")
@@ -106,7 +109,7 @@ def read_layout(ex: Exchange, tensor: DLTensor, *, padded: bool = False) -> Layo
         else:
             # rule: DLTensor/strides-not-null
             told = f"strides are NULL with ndim {ndim}; from DLPack 1.2 on they must not be"
-            _must(ex, ex.null_strides, told, "DLTensor/strides-not-null", Broken.CONTRACT)
+            _must(ex, ex.null_strides or before_1_2, told, "DLTensor/strides-not-null", Broken.CONTRACT)
             strides = compact_strides(shape)
     else:
         # rule: DLTensor/zero-dimensional
@@ -117,6 +120,13 @@ def read_layout(ex: Exchange, tensor: DLTensor, *, padded: bool = False) -> Layo
     layout = Layout(first, dtype, shape, strides, tensor.device, padded=padded)
     _check_size(ex, layout, tensor)
     return layout
+
+
+def version_of(ex: Exchange, managed: int) -> tuple[int, int]:
+    """Return the version that stands in a versioned struct."""
+    codec = ex.abi.codecs["DLPackVersion"]
+    major, minor = codec.unpack(ex.memory.read(managed, codec.size))
+    return major, minor
 
 
 def _dtype_fact(tensor: DLTensor) -> str:
