@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from capsule_model import NULL
 from dlpack_model.abi import IS_SUBBYTE_TYPE_PADDED, READ_ONLY, DLTensor
 from dlpack_model.arrays import Array, new_array, place_array, values_of
-from dlpack_model.contract import Call, check_import
+from dlpack_model.contract import REQUESTS, Call, check_import
 from dlpack_model.deleters import call_deleter
 from dlpack_model.dtypes import element_type
 from dlpack_model.exchange import INTERNAL, NAMES
@@ -212,7 +212,8 @@ def _ask(ex: Exchange, consumer: Consumer, array: Array, device: tuple[int, int]
         # rule: from_dlpack/passes-stream
         keywords["stream"] = stream_on((device or array.layout.device)[0], consumer.stream)
     attempts = [keywords]
-    for dropped in consumer.retries:
+    keeps = "requests-are-not-dropped" in ex.readings and REQUESTS.intersection(keywords)
+    for dropped in () if keeps else consumer.retries:
         fewer = {key: value for key, value in attempts[-1].items() if key not in dropped}
         if fewer != attempts[-1]:
             attempts.append(fewer)
@@ -354,6 +355,10 @@ def _give_up(
 ) -> int:
     """Fail with the exception for a reason; the tensor goes back to its capsule's destructor, or is deleted here."""
     call.refused = reason
+    if reason == "version" and consumer.on_error == "leave" and "mismatch-deleted-by-consumer" in ex.readings:
+        # rule: from_dlpack/deletes-on-error
+        fact = f"{consumer.name} leaves a tensor of another major version to the capsule's destructor"
+        ex.complain(Broken.CONTRACT, fact, "from_dlpack/deletes-on-error", call.record, capsule)
     if consumer.on_error == "delete":
         if consumer.rename != "first":
             _rename(ex, consumer, capsule, versioned)
