@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from capsule_model import NULL
 from dlpack_model.abi import IS_SUBBYTE_TYPE_PADDED, READ_ONLY, DLTensor
 from dlpack_model.arrays import Array, new_array, place_array, values_of
-from dlpack_model.contract import Call, check_import
+from dlpack_model.contract import REQUESTS, Call, check_import
 from dlpack_model.deleters import call_deleter
 from dlpack_model.dtypes import element_type
 from dlpack_model.exchange import INTERNAL
 from dlpack_model.producer import Producer, __dlpack__, __dlpack_device__
-from dlpack_model.streams import STREAMED
+from dlpack_model.streams import STREAMED, stream_on
 from dlpack_model.tensor import Layout, compact_strides, read_layout
 from dlpack_model.violations import Broken
 
@@ -82,6 +82,7 @@ class Consumer:
     fails_after_claim: bool = False
     calls_python: bool = False
     trusts_dtype: bool = False
+    forgets_device: bool = False
 
     def error_for(self, reason: str) -> str:
         """Return the type of the exception for a reason."""
@@ -128,6 +129,8 @@ CONSUMER_QUIRKS: dict[str, dict[str, Any]] = {
     "no-negative-strides": {"negative_strides": False},
     "needs-strides": {"null_strides": False},
     "trusts-dtype": {"trusts_dtype": True},
+    "forgets-device": {"forgets_device": True},
+    "copies-misaligned": {"copies_if_misaligned": 16},
     "trusts-device": {"devices": frozenset(range(-1, 256))},
 }
 
@@ -166,7 +169,7 @@ def from_dlpack(
 
     Source: array API standard, draft of April 2026, ``from_dlpack``; dlpack.h 1.3.
     """
-    call = Call(copy)
+    call = Call(copy, device)
     result: int = ex.within(("from_dlpack", consumer.name), _from_dlpack, ex, consumer, x, device, call)
     check_import(ex, consumer, call, result)
     return result
@@ -200,16 +203,17 @@ def _ask(ex: Exchange, consumer: Consumer, array: Array, device: tuple[int, int]
     keywords: dict[str, Any] = dict.fromkeys(consumer.sends_always)
     if consumer.max_version is not None:
         keywords["max_version"] = consumer.max_version
-    if device is not None:
+    if device is not None and not consumer.forgets_device:
         keywords["dl_device"] = device
     if call.copy is not None and consumer.copies == "producer":
         keywords["copy"] = call.copy
     streamed = (device or array.layout.device)[0] in STREAMED
     if streamed and consumer.sends_stream:
         # rule: from_dlpack/passes-stream
-        keywords["stream"] = consumer.stream
+        keywords["stream"] = stream_on((device or array.layout.device)[0], consumer.stream)
     attempts = [keywords]
-    for dropped in consumer.retries:
+    keeps = "requests-are-not-dropped" in ex.readings and REQUESTS.intersection(keywords)
+    for dropped in () if keeps else consumer.retries:
         fewer = {key: value for key, value in attempts[-1].items() if key not in dropped}
         if fewer != attempts[-1]:
             attempts.append(fewer)
@@ -251,14 +255,17 @@ def _import(ex: Exchange, consumer: Consumer, capsule: int, call: Call) -> int:
         _rename(ex, consumer, capsule, versioned)
     if versioned and not _version_fits(ex, consumer, managed, record):
         return _give_up(ex, consumer, capsule, managed, versioned, "version", call)
-    tensor, flags, _ = ex.tensor_at(managed, versioned)
+    tensor, flags, version = ex.tensor_at(managed, versioned)
     call.read_only = flags & READ_ONLY != 0
     call.device = tensor.device
+    # rule: from_dlpack/device
+    if call.asked not in (None, tensor.device) and not consumer.forgets_device:
+        return _give_up(ex, consumer, capsule, managed, versioned, "device", call)
     if consumer.checks == "before":
         reason = _unsupported(consumer, tensor, flags)
         if reason is not None:
             return _give_up(ex, consumer, capsule, managed, versioned, reason, call)
-    layout = _layout(ex, consumer, tensor, flags)
+    layout = _layout(ex, consumer, tensor, flags, version)
     if consumer.checks == "before" and not consumer.negative_strides and min(layout.strides, default=0) < 0:
         return _give_up(ex, consumer, capsule, managed, versioned, "negative-strides", call)
     return _take_over(ex, consumer, capsule, managed, versioned, layout, tensor, flags, call)
@@ -323,10 +330,10 @@ def _unsupported(consumer: Consumer, tensor: DLTensor, flags: int) -> str | None
     return None
 
 
-def _layout(ex: Exchange, consumer: Consumer, tensor: DLTensor, flags: int) -> Layout:
+def _layout(ex: Exchange, consumer: Consumer, tensor: DLTensor, flags: int, version: tuple[int, int]) -> Layout:
     if consumer.ignores_byte_offset:
         tensor = tensor._replace(byte_offset=0)
-    layout = read_layout(ex, tensor, padded=flags & IS_SUBBYTE_TYPE_PADDED != 0)
+    layout = read_layout(ex, tensor, padded=flags & IS_SUBBYTE_TYPE_PADDED != 0, before_1_2=version < (1, 2))
     if consumer.ignores_strides:
         strides = compact_strides(layout.shape)
         return Layout(layout.address, layout.dtype, layout.shape, strides, layout.device, padded=layout.padded)
@@ -338,6 +345,10 @@ def _give_up(
 ) -> int:
     """Fail with the exception for a reason; the tensor goes back to its capsule's destructor, or is deleted here."""
     call.refused = reason
+    if reason == "version" and consumer.on_error == "leave" and "mismatch-deleted-by-consumer" in ex.readings:
+        # rule: from_dlpack/deletes-on-error
+        fact = f"{consumer.name} leaves a tensor of another major version to the capsule's destructor"
+        ex.complain(Broken.CONTRACT, fact, "from_dlpack/deletes-on-error", call.record, capsule)
     if consumer.on_error == "delete":
         if consumer.rename != "first":
             _rename(ex, consumer, capsule, versioned)
@@ -399,8 +410,9 @@ def _take_over(
 
 
 def _copies(consumer: Consumer, layout: Layout, call: Call) -> bool:
-    """Tell whether the consumer makes a copy of its own."""
-    if consumer.copies == "always" or (consumer.copies == "consumer" and call.copy == 1):
+    """Tell whether the consumer makes a copy of its own: also where the producer was not asked for the one wanted."""
+    asked = consumer.copies == "nobody" or (consumer.copies == "producer" and "copy" in call.sent)
+    if consumer.copies == "always" or (call.copy == 1 and not asked):
         # rule: from_dlpack/copy-true
         return True
     misaligned = consumer.copies_if_misaligned and layout.address % consumer.copies_if_misaligned

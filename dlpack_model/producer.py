@@ -153,7 +153,7 @@ def _export(ex: Exchange, array: Array, keywords: Keywords) -> int:
     if array.layout.form.swapped and not producer.exports_non_native:
         # rule: DLDataType/native-endianness
         return ex.set_error("BufferError", "only the native byte order can be exported")
-    if array.read_only and not versioned and producer.read_only_error:
+    if array.read_only and not versioned and producer.read_only_error and keywords.get("copy") != 1:
         # rule: __dlpack__/read-only-needs-flags
         return ex.set_error("BufferError", "the old struct cannot say that the data are read-only")
     device = keywords.get("dl_device") or array.layout.device
