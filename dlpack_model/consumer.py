@@ -172,6 +172,7 @@ def _from_dlpack(ex: Exchange, consumer: Consumer, x: int, device: tuple[int, in
             # rule: from_dlpack/needs-the-methods
             return ex.set_error("AttributeError", "no attribute '__dlpack__'")
         ex.py.Py_INCREF(x)
+        call.given = True
         return _import(ex, consumer, x, call)
     call.device = __dlpack_device__(ex, array)[:2] if consumer.asks_device else array.layout.device  # type: ignore[assignment]
     capsule = _ask(ex, consumer, array, device, call)
@@ -191,7 +192,7 @@ def _ask(ex: Exchange, consumer: Consumer, array: Array, device: tuple[int, int]
         keywords["max_version"] = consumer.max_version
     if device is not None:
         keywords["dl_device"] = device
-    if call.copy is not None and consumer.copies == "producer":
+    if call.copy == 0 or (call.copy == 1 and consumer.copies == "producer"):
         keywords["copy"] = call.copy
     streamed = (device or array.layout.device)[0] in STREAMED
     if streamed and consumer.sends_stream:
@@ -205,8 +206,12 @@ def _ask(ex: Exchange, consumer: Consumer, array: Array, device: tuple[int, int]
     for number, attempt in enumerate(attempts):
         call.sent = attempt
         capsule = __dlpack__(ex, array, attempt)
-        if capsule != NULL or ex.py.error is None:
+        if capsule != NULL:
+            # What was raised before is answered by that.
+            call.raised.clear()
             return capsule
+        if ex.py.error is None:
+            return NULL
         call.raised.append(ex.py.error.type)
         if ex.py.error.type != "TypeError" or number == len(attempts) - 1:
             break
@@ -240,14 +245,14 @@ def _import(ex: Exchange, consumer: Consumer, capsule: int, call: Call) -> int:
         _rename(ex, consumer, capsule, versioned)
     if versioned and not _version_fits(ex, consumer, managed, record):
         return _give_up(ex, consumer, capsule, managed, versioned, "version", call)
-    tensor, flags = _read(ex, managed, versioned)
+    tensor, flags, version = _read(ex, managed, versioned)
     call.read_only = flags & READ_ONLY != 0
     call.device = tensor.device
     if consumer.checks == "before":
         reason = _unsupported(consumer, tensor, flags)
         if reason is not None:
             return _give_up(ex, consumer, capsule, managed, versioned, reason, call)
-    layout = _layout(ex, consumer, tensor, flags)
+    layout = _layout(ex, consumer, tensor, flags, null_strides=version < (1, 2))
     if consumer.checks == "before" and not consumer.negative_strides and min(layout.strides, default=0) < 0:
         return _give_up(ex, consumer, capsule, managed, versioned, "negative-strides", call)
     return _take_over(ex, consumer, capsule, managed, versioned, layout, tensor, flags, call)
@@ -292,13 +297,13 @@ def _version_fits(ex: Exchange, consumer: Consumer, managed: int, record: Record
     return not consumer.checks_version
 
 
-def _read(ex: Exchange, managed: int, versioned: bool) -> tuple[DLTensor, int]:
-    """Return the tensor and the flags of a managed tensor."""
+def _read(ex: Exchange, managed: int, versioned: bool) -> tuple[DLTensor, int, tuple[int, int]]:
+    """Return the tensor, the flags and the version of a managed tensor; the old struct says neither of the two."""
     codec = ex.abi.versioned if versioned else ex.abi.legacy
     fields = codec.unpack(ex.memory.read(managed, codec.size))
     if versioned:
-        return DLTensor._make(fields[5:]), fields[4]
-    return DLTensor._make(fields[:10]), 0
+        return DLTensor._make(fields[5:]), fields[4], (fields[0], fields[1])
+    return DLTensor._make(fields[:10]), 0, (0, 0)
 
 
 def _unsupported(consumer: Consumer, tensor: DLTensor, flags: int) -> str | None:
@@ -318,10 +323,10 @@ def _unsupported(consumer: Consumer, tensor: DLTensor, flags: int) -> str | None
     return None
 
 
-def _layout(ex: Exchange, consumer: Consumer, tensor: DLTensor, flags: int) -> Layout:
+def _layout(ex: Exchange, consumer: Consumer, tensor: DLTensor, flags: int, *, null_strides: bool) -> Layout:
     if consumer.ignores_byte_offset:
         tensor = tensor._replace(byte_offset=0)
-    layout = read_layout(ex, tensor, padded=flags & IS_SUBBYTE_TYPE_PADDED != 0)
+    layout = read_layout(ex, tensor, padded=flags & IS_SUBBYTE_TYPE_PADDED != 0, null_strides=null_strides)
     if consumer.ignores_strides:
         layout.strides = compact_strides(layout.shape)
     return layout
@@ -394,7 +399,8 @@ def _take_over(
 
 def _copies(consumer: Consumer, layout: Layout, call: Call) -> bool:
     """Tell whether the consumer makes a copy of its own."""
-    if consumer.copies == "consumer" and call.copy == 1:
+    if call.copy == 1 and (consumer.copies == "consumer" or "copy" not in call.sent):
+        # A producer that does not know the keyword leaves the copy to the consumer.
         # rule: from_dlpack/copy-true
         return True
     misaligned = consumer.copies_if_misaligned and layout.address % consumer.copies_if_misaligned

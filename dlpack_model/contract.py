@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from dlpack_model.arrays import Array
     from dlpack_model.consumer import Consumer
     from dlpack_model.exchange import Exchange, Record
+    from dlpack_model.tensor import Layout
 
-__all__ = ["Call", "check_device", "check_export", "check_import", "check_refusal", "same_values"]
+__all__ = ["Call", "alike", "check_device", "check_export", "check_import", "check_refusal", "same_values"]
 
 Keywords = Mapping[str, Any]
 
@@ -185,13 +186,14 @@ class Call:
 
     ``sent`` are the keywords of the last call of ``__dlpack__``, ``raised`` the types of the exceptions of all of them;
     ``read_only`` and ``device`` are what the tensor said, ``shares`` tells whether the result views it, and ``refused``
-    is the reason for which the consumer itself gave up.
+    is the reason for which the consumer itself gave up. ``given`` tells that it was handed a capsule, and asked nobody.
     """
 
-    __slots__ = ("copy", "device", "raised", "read_only", "record", "refused", "sent", "shares")
+    __slots__ = ("copy", "device", "given", "raised", "read_only", "record", "refused", "sent", "shares")
 
     def __init__(self, copy: int | None) -> None:
         self.copy = copy
+        self.given = False
         self.sent: dict[str, Any] = {}
         self.raised: list[str] = []
         self.read_only = False
@@ -246,7 +248,8 @@ def _check_result(ex: Exchange, consumer: Consumer, call: Call, result: int) -> 
         fact = f"{consumer.name} copies the elements, and was asked not to"
         ex.complain(Broken.CONTRACT, fact, "from_dlpack/copy-false", call.record)
     # rule: from_dlpack/passes-stream
-    if call.device is not None and call.device[0] in STREAMED and "stream" not in call.sent and consumer.stream != 1:
+    unasked = not call.given and call.device is not None and call.device[0] in STREAMED and "stream" not in call.sent
+    if unasked and consumer.stream != 1:
         fact = f"{consumer.name} works on stream {consumer.stream}, and did not say so"
         ex.complain(Broken.CONTRACT, fact, "from_dlpack/passes-stream", call.record)
     # rule: from_dlpack/read-only-kept
@@ -267,17 +270,25 @@ def same_values(ex: Exchange, left: Array, right: Array) -> bool:
     one, other = left.layout, right.layout
     if one.shape != other.shape:
         return False
-    if (one.address, one.strides, one.dtype, one.swapped) == (other.address, other.strides, other.dtype, other.swapped):
+    if _read_alike(one) == _read_alike(other):
         return True
     if right.address not in ex.arrays:
         return True
     mine, theirs = read_values(ex, one), read_values(ex, other)
-    return mine == theirs or all(map(_alike, mine, theirs))
+    return mine == theirs or all(map(alike, mine, theirs))
 
 
-def _alike(left: Any, right: Any) -> bool:
+def _read_alike(layout: Layout) -> tuple[Any, ...]:
+    """Return what decides which elements are read, the shape apart."""
+    return layout.address, layout.strides, layout.dtype, layout.bit_stride, layout.swapped
+
+
+def alike(left: Any, right: Any) -> bool:
+    """Tell whether two elements are the same; NaNs are, and so are lanes and complex numbers with NaNs in one place."""
     if isinstance(left, tuple):
-        return isinstance(right, tuple) and all(map(_alike, left, right))
+        return isinstance(right, tuple) and all(map(alike, left, right))
+    if isinstance(left, complex) and isinstance(right, complex):
+        return alike(left.real, right.real) and alike(left.imag, right.imag)
     return bool(left == right) or (
         isinstance(left, float) and isinstance(right, float) and isnan(left) and isnan(right)
     )

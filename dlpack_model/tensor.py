@@ -81,8 +81,11 @@ def compact_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(reversed(strides))
 
 
-def read_layout(ex: Exchange, tensor: DLTensor, *, padded: bool = False) -> Layout:
-    """Return the layout that a ``DLTensor`` describes, or raise the diagnosis of one that makes no sense."""
+def read_layout(ex: Exchange, tensor: DLTensor, *, padded: bool = False, null_strides: bool = False) -> Layout:
+    """Return the layout that a ``DLTensor`` describes, or raise the diagnosis of one that makes no sense.
+
+    ``null_strides`` says that the struct is of a version before 1.2, whose strides may be NULL.
+    """
     ndim = tensor.ndim
     # rule: DLTensor/ndim
     _must(ex, ndim >= 0, f"ndim is {ndim}, expected 0 or more", "DLTensor/ndim")
@@ -106,7 +109,7 @@ def read_layout(ex: Exchange, tensor: DLTensor, *, padded: bool = False) -> Layo
         else:
             # rule: DLTensor/strides-not-null
             told = f"strides are NULL with ndim {ndim}; from DLPack 1.2 on they must not be"
-            _must(ex, ex.null_strides, told, "DLTensor/strides-not-null", Broken.CONTRACT)
+            _must(ex, null_strides or ex.null_strides, told, "DLTensor/strides-not-null", Broken.CONTRACT)
             strides = compact_strides(shape)
     layout = Layout(
         tensor.data + tensor.byte_offset, dtype, shape, strides, tensor.device, padded=padded and dtype.bits % 8 != 0
