@@ -182,6 +182,7 @@ def _from_dlpack(ex: Exchange, consumer: Consumer, x: int, device: tuple[int, in
             # rule: from_dlpack/needs-the-methods
             return ex.set_error("AttributeError", "no attribute '__dlpack__'")
         ex.py.Py_INCREF(x)
+        call.given = True
         return _import(ex, consumer, x, call)
     call.device = __dlpack_device__(ex, array)[:2] if consumer.asks_device else array.layout.device  # type: ignore[assignment]
     if device is not None and call.copy == 0 and device != call.device and consumer.asks_device:
@@ -205,7 +206,7 @@ def _ask(ex: Exchange, consumer: Consumer, array: Array, device: tuple[int, int]
         keywords["max_version"] = consumer.max_version
     if device is not None and not consumer.forgets_device:
         keywords["dl_device"] = device
-    if call.copy is not None and consumer.copies == "producer":
+    if call.copy == 0 or (call.copy == 1 and consumer.copies == "producer"):
         keywords["copy"] = call.copy
     streamed = (device or array.layout.device)[0] in STREAMED
     if streamed and consumer.sends_stream:
@@ -220,8 +221,12 @@ def _ask(ex: Exchange, consumer: Consumer, array: Array, device: tuple[int, int]
     for number, attempt in enumerate(attempts):
         call.sent = attempt
         capsule = __dlpack__(ex, array, attempt)
-        if capsule != NULL or ex.py.error is None:
+        if capsule != NULL:
+            # What was raised before is answered by that.
+            call.raised.clear()
             return capsule
+        if ex.py.error is None:
+            return NULL
         call.raised.append(ex.py.error.type)
         if ex.py.error.type != "TypeError" or number == len(attempts) - 1:
             break

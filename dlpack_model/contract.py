@@ -21,7 +21,16 @@ if TYPE_CHECKING:
     from dlpack_model.consumer import Consumer
     from dlpack_model.exchange import Exchange, Record
 
-__all__ = ["REQUESTS", "Call", "check_device", "check_export", "check_import", "check_refusal", "same_values"]
+__all__ = [
+    "REQUESTS",
+    "Call",
+    "alike",
+    "check_device",
+    "check_export",
+    "check_import",
+    "check_refusal",
+    "same_values",
+]
 
 Keywords = Mapping[str, Any]
 # The device types that the array API standard names.
@@ -183,14 +192,15 @@ class Call:
     ``copy`` and ``asked``, a device, are what it was called with. ``sent`` are the keywords of the last call of
     ``__dlpack__``, ``raised`` the types of the exceptions of all of them; ``read_only`` and ``device`` are what the
     tensor said, ``shares`` tells whether the result views it, and ``refused`` is the reason for which the consumer
-    itself gave up.
+    itself gave up. ``given`` tells that it was handed a capsule, and asked nobody.
     """
 
-    __slots__ = ("asked", "copy", "device", "raised", "read_only", "record", "refused", "sent", "shares")
+    __slots__ = ("asked", "copy", "device", "given", "raised", "read_only", "record", "refused", "sent", "shares")
 
     def __init__(self, copy: int | None, asked: tuple[int, int] | None = None) -> None:
         self.copy = copy
         self.asked = asked
+        self.given = False
         self.sent: dict[str, Any] = {}
         self.raised: list[str] = []
         self.read_only = False
@@ -252,8 +262,8 @@ def _check_result(ex: Exchange, consumer: Consumer, call: Call, result: int) -> 
         fact = f"{consumer.name} gives an array on device {call.device}, and was asked for {call.asked}"
         ex.complain(Broken.CONTRACT, fact, "from_dlpack/device", call.record)
     # rule: from_dlpack/passes-stream
-    silent = call.device is not None and call.device[0] in STREAMED and "stream" not in call.sent
-    if silent and consumer.stream != 1 and "stream-is-optional" not in ex.readings:
+    unasked = not call.given and call.device is not None and call.device[0] in STREAMED and "stream" not in call.sent
+    if unasked and consumer.stream != 1 and "stream-is-optional" not in ex.readings:
         fact = f"{consumer.name} works on stream {consumer.stream}, and did not say so"
         ex.complain(Broken.CONTRACT, fact, "from_dlpack/passes-stream", call.record)
     # rule: from_dlpack/read-only-kept
@@ -279,12 +289,15 @@ def same_values(ex: Exchange, left: Array, right: Array) -> bool:
     if right.address not in ex.arrays:
         return True
     mine, theirs = read_values(ex, one), read_values(ex, other)
-    return mine == theirs or all(map(_alike, mine, theirs))
+    return mine == theirs or all(map(alike, mine, theirs))
 
 
-def _alike(left: Any, right: Any) -> bool:
+def alike(left: Any, right: Any) -> bool:
+    """Tell whether two elements are the same; NaNs are, and so are lanes and complex numbers with NaNs in one place."""
     if isinstance(left, tuple):
-        return isinstance(right, tuple) and all(map(_alike, left, right))
+        return isinstance(right, tuple) and all(map(alike, left, right))
+    if isinstance(left, complex) and isinstance(right, complex):
+        return alike(left.real, right.real) and alike(left.imag, right.imag)
     return bool(left == right) or (
         isinstance(left, float) and isinstance(right, float) and isnan(left) and isnan(right)
     )

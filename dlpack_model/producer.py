@@ -156,6 +156,9 @@ def _export(ex: Exchange, array: Array, keywords: Keywords) -> int:
     if array.read_only and not versioned and producer.read_only_error and keywords.get("copy") != 1:
         # rule: __dlpack__/read-only-needs-flags
         return ex.set_error("BufferError", "the old struct cannot say that the data are read-only")
+    if array.layout.padded and not (versioned and producer.version >= (1, 1)):
+        # rule: __dlpack__/padded-needs-flags
+        return ex.set_error("BufferError", "before DLPack 1.1 no struct can say that sub-byte elements are padded")
     device = keywords.get("dl_device") or array.layout.device
     if producer.ignores_device:
         device = array.layout.device
