@@ -83,6 +83,7 @@ class Consumer:
     calls_python: bool = False
     trusts_dtype: bool = False
     forgets_device: bool = False
+    drops_with_error: bool = False
 
     def error_for(self, reason: str) -> str:
         """Return the type of the exception for a reason."""
@@ -130,6 +131,7 @@ CONSUMER_QUIRKS: dict[str, dict[str, Any]] = {
     "needs-strides": {"null_strides": False},
     "trusts-dtype": {"trusts_dtype": True},
     "forgets-device": {"forgets_device": True},
+    "drops-with-error": {"drops_with_error": True},
     "copies-misaligned": {"copies_if_misaligned": 16},
     "trusts-device": {"devices": frozenset(range(-1, 256))},
 }
@@ -361,7 +363,9 @@ def _give_up(
         call_deleter(ex, managed, versioned=versioned, checks_null=not consumer.calls_null_deleter)
     ex.set_error(consumer.error_for(reason), f"unsupported {reason}")
     # A destructor must not see, nor lose, the exception that is on its way to the caller.
-    aside, ex.py.error = ex.py.error, None
+    aside = ex.py.error
+    if not consumer.drops_with_error:
+        ex.py.error = None
     ex.py.Py_DECREF(capsule)
     ex.py.error = aside
     return NULL
