@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 
 from capsule_model import NULL, Abort, Interpreter, UndefinedBehavior
 from dlpack_model.arrays import new_array, values_of
@@ -69,27 +70,32 @@ STYLES: dict[str, Consumer] = {
 }
 
 
+# Each takes capsules as well as arrays, so that a capsule can be held, and handed over more than once.
+TAKING = {name: replace(style, takes_capsules=True) for name, style in STYLES.items()}
+
+
+@cache
+def _producer(name: str, destructor: str, deleter: str) -> Producer:
+    made = quirky(Producer("producer"), PRODUCERS[name])
+    return replace(made, version=VERSIONS.get(name, made.version), destructor=destructor, deleter=deleter)
+
+
 class _Run:
     """One run: the exchange, the array that is exported, and the consumer, if any."""
 
     def __init__(self, combination: Combination) -> None:
-        quirks = PRODUCERS[combination.producer]
-        made = replace(
-            quirky(Producer("producer"), quirks), destructor=combination.destructor, deleter=combination.deleter
-        )
-        if combination.producer in VERSIONS:
-            made = replace(made, version=VERSIONS[combination.producer])
+        made = _producer(combination.producer, combination.destructor, combination.deleter)
         self.ex = Exchange(Interpreter("cpython-3.13"), watch=HARM)
         self.py = self.ex.py
-        self.x = new_array(self.ex, made, "int32", (2, 3))
-        self.style = STYLES.get(combination.consumer)
+        self.x = new_array(self.ex, made, "int8", (2,))
+        self.style = TAKING.get(combination.consumer)
         self.refused = False
 
     @property
     def consumer(self) -> Consumer:
-        """Return the consumer, who takes capsules as well as arrays."""
+        """Return the consumer, where there is one."""
         assert self.style is not None
-        return replace(self.style, takes_capsules=True)
+        return self.style
 
     def export(self) -> int:
         """Return a capsule, asked for as the consumer would; NULL where the producer refuses."""
