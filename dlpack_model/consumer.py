@@ -6,18 +6,18 @@ Python: a new reference to an array, or NULL with the error indicator set.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from math import prod
+from typing import TYPE_CHECKING, Any
 
 from capsule_model import NULL
 from dlpack_model.abi import IS_SUBBYTE_TYPE_PADDED, READ_ONLY, DLTensor
 from dlpack_model.arrays import Array, new_array, place_array, values_of
 from dlpack_model.contract import Call, check_import
 from dlpack_model.deleters import call_deleter
+from dlpack_model.dtypes import DType, element_type
 from dlpack_model.exchange import INTERNAL, NAMES
 from dlpack_model.producer import Producer, __dlpack__, __dlpack_device__
-from dlpack_model.streams import STREAMED
+from dlpack_model.styles import CONSUMER_QUIRKS, CONSUMERS, Consumer, consumer_named
 from dlpack_model.tensor import Layout, compact_strides, read_layout
 from dlpack_model.violations import Broken
 
@@ -27,128 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["CONSUMERS", "CONSUMER_QUIRKS", "Consumer", "consumer_named", "from_dlpack"]
 
 MAJOR = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Consumer:
-    """Say what a library does when it imports a tensor.
-
-    ``structs`` are the structs that it knows (True: versioned), ``max_version`` what it asks for (None: it does not
-    ask). ``rename`` says when the capsule gets its new name, ``owner`` who calls the deleter later: the array itself,
-    a capsule inside it, or the capsule that was consumed. ``on_error`` leaves an unusable tensor to the capsule's
-    destructor, or renames the capsule and calls the deleter. ``checks`` tells whether tensors are looked at before or
-    after they are taken over. ``errors`` are the exceptions by reason. The other fields are the ways in which
-    consumers differ, or go wrong.
-    """
-
-    name: str = "consumer"
-    structs: frozenset[bool] = frozenset({True, False})
-    max_version: tuple[int, int] | None = (1, 3)
-    stream: int | None = 1
-    sends_stream: bool = True
-    sends_always: tuple[str, ...] = ()
-    asks_device: bool = True
-    retries: tuple[frozenset[str], ...] = (frozenset({"max_version", "copy", "dl_device"}),)
-    takes_capsules: bool = False
-    rename: Literal["last", "first", "never"] = "last"
-    clears_destructor: bool = False
-    owner: Literal["array", "internal-capsule", "capsule"] = "array"
-    on_error: Literal["leave", "delete"] = "leave"
-    checks: Literal["before", "after"] = "before"
-    checks_version: bool = True
-    copies: Literal["producer", "consumer"] = "producer"
-    copies_if_misaligned: int = 0
-    devices: frozenset[int] = frozenset({1, 2, 3, 10, 11, 13})
-    dtypes: frozenset[tuple[int, int]] | None = None
-    lanes: bool = True
-    most_ndim: int = 64
-    negative_strides: bool = True
-    null_strides: bool = True
-    read_only: Literal["honours", "ignores", "refuses", "always"] = "honours"
-    errors: Mapping[str, str] = field(default_factory=dict, hash=False)
-    ignores_names: bool = False
-    parses_as_legacy: bool = False
-    reads_past_flags: bool = False
-    ignores_byte_offset: bool = False
-    ignores_strides: bool = False
-    forgets_deleter: bool = False
-    deletes_early: bool = False
-    calls_null_deleter: bool = False
-    swallows_errors: bool = False
-    leaves_error: bool = False
-    loses_read_only: bool = False
-    fails_after_claim: bool = False
-    calls_python: bool = False
-
-    def error_for(self, reason: str) -> str:
-        """Return the type of the exception for a reason."""
-        return self.errors.get(reason, "BufferError")
-
-
-# Deviations by name; each changes one thing of a well-behaved consumer.
-CONSUMER_QUIRKS: dict[str, dict[str, Any]] = {
-    "late-rename": {"checks": "after"},
-    "rename-first": {"rename": "first"},
-    "rename-first-forgets": {"rename": "first", "on_error": "leave"},
-    "never-renames": {"rename": "never"},
-    "clears-destructor": {"clears_destructor": True},
-    "keeps-capsule": {"owner": "capsule", "rename": "never"},
-    "internal-capsule": {"owner": "internal-capsule"},
-    "delete-on-error": {"on_error": "delete"},
-    "no-version-check": {"checks_version": False},
-    "reads-past-flags": {"reads_past_flags": True},
-    "ignores-names": {"ignores_names": True},
-    "parses-as-legacy": {"parses_as_legacy": True},
-    "legacy-only": {"structs": frozenset({False}), "max_version": None, "retries": ()},
-    "takes-capsules": {"takes_capsules": True},
-    "ignores-byte-offset": {"ignores_byte_offset": True},
-    "ignores-strides": {"ignores_strides": True},
-    "forgets-deleter": {"forgets_deleter": True},
-    "deletes-early": {"deletes_early": True},
-    "calls-null-deleter": {"calls_null_deleter": True},
-    "swallows-errors": {"swallows_errors": True},
-    "leaves-error": {"leaves_error": True},
-    "loses-read-only": {"loses_read_only": True},
-    "refuses-read-only": {"read_only": "refuses"},
-    "fails-after-claim": {"fails_after_claim": True},
-    "calls-python": {"calls_python": True},
-    "copies-itself": {"copies": "consumer"},
-    "no-retry": {"retries": ()},
-    "no-stream": {"sends_stream": False},
-    "stream-7": {"stream": 7},
-    "no-synchronisation": {"stream": -1},
-    "cpu-only": {"devices": frozenset({1})},
-    "device-type-error": {"devices": frozenset({1}), "errors": {"device": "RuntimeError"}},
-    "no-negative-strides": {"negative_strides": False},
-    "needs-strides": {"null_strides": False},
-}
-
-CONSUMERS: dict[str, Consumer] = {
-    one.name: one
-    for one in (
-        Consumer("rename-only"),
-        Consumer("clears-destructor", clears_destructor=True),
-        Consumer("keeps-capsule", owner="capsule", rename="never"),
-        Consumer("internal-capsule", owner="internal-capsule"),
-        Consumer("rename-first", rename="first", on_error="delete"),
-        Consumer("version-after-rename", rename="first", on_error="delete", checks="after"),
-        Consumer("never-renames", rename="never"),
-        Consumer("raw-capsule", structs=frozenset({False}), max_version=None, takes_capsules=True, retries=()),
-        Consumer("legacy-parser", parses_as_legacy=True),
-    )
-}
-
-
-def consumer_named(name: str, quirks: tuple[str, ...] = ()) -> Consumer:
-    """Return a consumer by name, with deviations; ``ValueError`` for what is not known."""
-    if name not in CONSUMERS:
-        raise ValueError(f"no consumer {name[:40]!r}: expected one of {', '.join(CONSUMERS)}")
-    consumer = CONSUMERS[name]
-    for quirk in quirks:
-        if quirk not in CONSUMER_QUIRKS:
-            raise ValueError(f"no quirk {quirk[:40]!r} of a consumer: expected one of {', '.join(CONSUMER_QUIRKS)}")
-        consumer = replace(consumer, **CONSUMER_QUIRKS[quirk])
-    return consumer
 
 
 def from_dlpack(
@@ -166,14 +44,26 @@ def from_dlpack(
 
 
 def _from_dlpack(ex: Exchange, consumer: Consumer, x: int, device: tuple[int, int] | None, call: Call) -> int:
+    given = {"device"} if device is not None else set()
+    if call.copy is not None:
+        given.add("copy")
+    if not given <= consumer.takes:
+        return ex.set_error("TypeError", f"from_dlpack() takes no keyword {min(given - consumer.takes)!r}")
     array = ex.arrays.get(x)
     if array is None:
         if not consumer.takes_capsules or ex.py.capsule_at(x) is None:
             # rule: from_dlpack/needs-the-methods
-            return ex.set_error("AttributeError", "no attribute '__dlpack__'")
+            return ex.set_error(consumer.errors.get("methods", "AttributeError"), "no attribute '__dlpack__'")
+        if given and "capsule-keywords" in consumer.errors:
+            return ex.set_error(consumer.error_for("capsule-keywords"), "a capsule takes no keywords")
         ex.py.Py_INCREF(x)
         return _import(ex, consumer, x, call)
-    call.device = __dlpack_device__(ex, array)[:2] if consumer.asks_device else array.layout.device  # type: ignore[assignment]
+    answer = __dlpack_device__(ex, array) if consumer.asks_device else array.layout.device
+    reason = _unreachable(consumer, answer)
+    if reason is not None:
+        call.refused = reason.partition(" ")[0]
+        return ex.set_error(consumer.error_for(reason), f"no {reason}")
+    call.device = answer[:2]  # type: ignore[assignment]
     capsule = _ask(ex, consumer, array, device, call)
     if capsule == NULL:
         if consumer.swallows_errors:
@@ -184,27 +74,47 @@ def _from_dlpack(ex: Exchange, consumer: Consumer, x: int, device: tuple[int, in
     return _import(ex, consumer, capsule, call)
 
 
+def _unreachable(consumer: Consumer, answer: tuple[int, ...]) -> str | None:
+    """Return why the consumer does not go on with what ``__dlpack_device__`` answers, None where it does."""
+    if consumer.unpacks_device and len(answer) != 2:
+        return "answer"
+    if consumer.platforms is not None and answer[0] not in consumer.platforms:
+        return "device platform"
+    if answer[0] in consumer.absent:
+        return "runtime"
+    number = answer[1] if len(answer) > 1 else 0
+    if consumer.device_numbers is not None and number >= consumer.device_numbers:
+        return "number"
+    return None
+
+
 def _ask(ex: Exchange, consumer: Consumer, array: Array, device: tuple[int, int] | None, call: Call) -> int:
     """Call ``__dlpack__``, and again with fewer keywords where it does not know one; return a new capsule or NULL."""
     keywords: dict[str, Any] = dict.fromkeys(consumer.sends_always)
     if consumer.max_version is not None:
         keywords["max_version"] = consumer.max_version
-    if device is not None:
+    if device is not None and consumer.sends_device:
         keywords["dl_device"] = device
     if call.copy is not None and consumer.copies == "producer":
         keywords["copy"] = call.copy
-    streamed = (device or array.layout.device)[0] in STREAMED
-    if streamed and consumer.sends_stream:
+    asked = device or call.device or array.layout.device
+    if asked[0] in consumer.streamed and consumer.sends_stream:
         # rule: from_dlpack/passes-stream
         keywords["stream"] = consumer.stream
     attempts = [keywords]
     for dropped in consumer.retries:
         fewer = {key: value for key, value in attempts[-1].items() if key not in dropped}
-        if fewer != attempts[-1]:
+        if fewer != attempts[-1] or consumer.retries_unchanged:
             attempts.append(fewer)
+    if consumer.retries_plain and (device is not None or call.copy is not None):
+        del attempts[1:]
     for number, attempt in enumerate(attempts):
         call.sent = attempt
+        ex.sends(attempt)
         capsule = __dlpack__(ex, array, attempt)
+        if consumer.retries_none and array.producer.returns == "NoneType" and number < len(attempts) - 1:
+            ex.py.Py_DECREF(capsule)
+            continue
         if capsule != NULL or ex.py.error is None:
             return capsule
         call.raised.append(ex.py.error.type)
@@ -219,12 +129,10 @@ def _import(ex: Exchange, consumer: Consumer, capsule: int, call: Call) -> int:
     """Make an array of what is in a capsule; the reference to the capsule is given back."""
     versioned = _which_struct(ex, consumer, capsule)
     if versioned is None:
-        ex.py.Py_DECREF(capsule)
-        return NULL
+        return _let_go(ex, consumer, capsule)
     managed = _pointer(ex, consumer, capsule, versioned)
     if managed == NULL:
-        ex.py.Py_DECREF(capsule)
-        return NULL
+        return _let_go(ex, consumer, capsule)
     record = ex.records.get(managed)
     call.record = record
     ex.touch(record, f"{consumer.name} imports")
@@ -243,13 +151,17 @@ def _import(ex: Exchange, consumer: Consumer, capsule: int, call: Call) -> int:
     tensor, flags = _read(ex, managed, versioned)
     call.read_only = flags & READ_ONLY != 0
     call.device = tensor.device
+    if not versioned and consumer.read_only == "legacy-too":
+        flags |= READ_ONLY
     if consumer.checks == "before":
-        reason = _unsupported(consumer, tensor, flags)
+        reason = _unsupported(consumer, tensor, flags) or _senseless(ex, consumer, tensor)
         if reason is not None:
             return _give_up(ex, consumer, capsule, managed, versioned, reason, call)
     layout = _layout(ex, consumer, tensor, flags)
-    if consumer.checks == "before" and not consumer.negative_strides and min(layout.strides, default=0) < 0:
-        return _give_up(ex, consumer, capsule, managed, versioned, "negative-strides", call)
+    if consumer.checks == "before":
+        reason = _unsuited(consumer, layout, call)
+        if reason is not None:
+            return _give_up(ex, consumer, capsule, managed, versioned, reason, call)
     return _take_over(ex, consumer, capsule, managed, versioned, layout, tensor, flags, call)
 
 
@@ -264,7 +176,9 @@ def _which_struct(ex: Exchange, consumer: Consumer, capsule: int) -> bool | None
             # rule: from_dlpack/name-decides
             return versioned
     # rule: from_dlpack/refuses-other-names
-    ex.set_error(consumer.error_for("name") if "name" in consumer.errors else "ValueError", "no unconsumed capsule")
+    errors = {"name": "ValueError", **consumer.errors}
+    reason = "no-capsule" if py.capsule_at(capsule) is None and "no-capsule" in errors else "name"
+    ex.set_error(errors[reason], "no unconsumed capsule")
     return None
 
 
@@ -281,7 +195,7 @@ def _version_fits(ex: Exchange, consumer: Consumer, managed: int, record: Record
     """Tell whether the struct is of a major version that the consumer knows how to read."""
     major = int.from_bytes(ex.memory.read(managed, 4), ex.abi.order)
     # rule: from_dlpack/verifies-version
-    if major == MAJOR:
+    if major == MAJOR or (consumer.accepts_older and major < MAJOR):
         return True
     if consumer.checks_version and not consumer.reads_past_flags:
         return False
@@ -304,10 +218,10 @@ def _read(ex: Exchange, managed: int, versioned: bool) -> tuple[DLTensor, int]:
 def _unsupported(consumer: Consumer, tensor: DLTensor, flags: int) -> str | None:
     """Return why the consumer does not take a tensor, None where it does."""
     if tensor.device_type not in consumer.devices:
-        return "device"
+        return f"device {tensor.device_type}"
     if tensor.ndim > consumer.most_ndim:
         return "ndim"
-    if tensor.lanes != 1 and not consumer.lanes:
+    if tensor.lanes != consumer.lanes_of.get((tensor.code, tensor.bits), 1) and not consumer.lanes:
         return "lanes"
     if consumer.dtypes is not None and (tensor.code, tensor.bits) not in consumer.dtypes:
         return "dtype"
@@ -315,7 +229,47 @@ def _unsupported(consumer: Consumer, tensor: DLTensor, flags: int) -> str | None
         return "read-only"
     if not consumer.null_strides and tensor.strides == NULL and tensor.ndim > 0:
         return "null-strides"
+    if not consumer.offset_without_strides and tensor.strides == NULL and tensor.byte_offset:
+        return "offset-without-strides"
     return None
+
+
+def _senseless(ex: Exchange, consumer: Consumer, tensor: DLTensor) -> str | None:
+    """Return why a tensor makes no sense to a consumer that looks for such a thing: it has an exception for it."""
+    if tensor.ndim < 0:
+        return "negative-ndim" if "negative-ndim" in consumer.errors else None
+    shape = ex.abi.integers_from(ex.memory.read(tensor.shape, 8 * tensor.ndim)) if tensor.ndim else ()
+    if min(shape, default=0) < 0 and "negative-length" in consumer.errors:
+        return "negative-length"
+    if prod(shape) * tensor.bits >= 1 << 66 and "too-large" in consumer.errors:
+        return "too-large"
+    return None
+
+
+def _unsuited(consumer: Consumer, layout: Layout, call: Call) -> str | None:
+    """Return why the consumer does not take elements that lie like this, None where it does."""
+    if not consumer.negative_strides and min(layout.strides, default=0) < 0:
+        return "negative-strides"
+    if consumer.compact_only and layout.size and not _compact(layout):
+        return "strides"
+    if call.copy == 0 and _misaligned(consumer, layout) and "misaligned" in consumer.errors:
+        return "misaligned"
+    return None
+
+
+def _compact(layout: Layout, *, row_major: bool = False) -> bool:
+    """Tell whether the elements fill their memory, with the dimensions in some order or in that of the shape."""
+    steps = [(stride, length) for stride, length in zip(layout.strides, layout.shape, strict=True) if length != 1]
+    expected = 1
+    for stride, length in reversed(steps) if row_major else sorted(steps):
+        if stride != expected:
+            return False
+        expected *= length
+    return True
+
+
+def _misaligned(consumer: Consumer, layout: Layout) -> bool:
+    return consumer.copies_if_misaligned != 0 and layout.address % consumer.copies_if_misaligned != 0
 
 
 def _layout(ex: Exchange, consumer: Consumer, tensor: DLTensor, flags: int) -> Layout:
@@ -331,17 +285,30 @@ def _give_up(
     ex: Exchange, consumer: Consumer, capsule: int, managed: int, versioned: bool, reason: str, call: Call
 ) -> int:
     """Fail with the exception for a reason; the tensor goes back to its capsule's destructor, or is deleted here."""
-    call.refused = reason
+    call.refused = reason.partition(" ")[0]
     if consumer.on_error == "delete":
         if consumer.rename != "first":
             _rename(ex, consumer, capsule, versioned)
         # rule: from_dlpack/deletes-on-error
         call_deleter(ex, managed, versioned=versioned, checks_null=not consumer.calls_null_deleter)
     ex.set_error(consumer.error_for(reason), f"unsupported {reason}")
+    return _let_go(ex, consumer, capsule)
+
+
+def _let_go(ex: Exchange, consumer: Consumer, capsule: int) -> int:
+    """Give back the reference to a capsule of which nothing came, with an exception set; return NULL."""
+    error = ex.py.error
+    if consumer.lets_go == "frame" and error is not None:
+        # The frame that has the capsule in a variable lives as long as the traceback of the exception.
+        error.obj = capsule
+        return NULL
+    if consumer.lets_go == "pending":
+        ex.py.Py_DECREF(capsule)
+        return NULL
     # A destructor must not see, nor lose, the exception that is on its way to the caller.
-    aside, ex.py.error = ex.py.error, None
+    ex.py.error = None
     ex.py.Py_DECREF(capsule)
-    ex.py.error = aside
+    ex.py.error = error
     return NULL
 
 
@@ -378,27 +345,38 @@ def _take_over(
     reason = "late" if consumer.fails_after_claim else None
     if consumer.checks == "after" and reason is None:
         reason = _unsupported(consumer, tensor, flags)
+    if reason is None and tensor.device_type in consumer.fails_late:
+        reason = f"device {tensor.device_type}"
+        if consumer.fails_late[tensor.device_type]:
+            _rename(ex, consumer, capsule, versioned)
     if reason is not None:
         return _fail_late(ex, consumer, view, capsule, versioned, reason, call)
     if consumer.rename == "last":
         _rename(ex, consumer, capsule, versioned)
     _check_renamed(ex, consumer, capsule, record)
-    ex.py.Py_DECREF(capsule)
+    if consumer.lets_go != "frame":
+        ex.py.Py_DECREF(capsule)
+    kind = layout.dtype
+    converted = consumer.converts.get((kind.code, kind.bits))
+    dtype = kind if converted is None else element_type(*converted, kind.lanes)
+    copies = copies or dtype is not kind
     call.shares = not copies and not (record is not None and record.copied)
-    if copies:
-        return _copied(ex, view)
-    if consumer.deletes_early:
+    result = _copied(ex, view, dtype or kind) if copies else view.address
+    if consumer.deletes_early and not copies:
         call_deleter(ex, managed, versioned=versioned)
-    return view.address
+    if consumer.lets_go == "frame":
+        ex.py.Py_DECREF(capsule)
+    return result
 
 
 def _copies(consumer: Consumer, layout: Layout, call: Call) -> bool:
     """Tell whether the consumer makes a copy of its own."""
     if consumer.copies == "consumer" and call.copy == 1:
         # rule: from_dlpack/copy-true
+        return not (consumer.copy_may_share and _compact(layout, row_major=True) and not _misaligned(consumer, layout))
+    if consumer.copies_if_unheard and call.copy == 1 and "copy" not in call.sent:
         return True
-    misaligned = consumer.copies_if_misaligned and layout.address % consumer.copies_if_misaligned
-    return bool(misaligned) and call.copy != 0
+    return _misaligned(consumer, layout) and call.copy != 0
 
 
 def _view(consumer: Consumer, layout: Layout, tensor: DLTensor, flags: int, record: Record | None) -> Array:
@@ -408,6 +386,8 @@ def _view(consumer: Consumer, layout: Layout, tensor: DLTensor, flags: int, reco
         kept &= ~READ_ONLY
     if consumer.read_only == "always":
         kept |= READ_ONLY
+    if consumer.own_memory_for_null and layout.address == NULL:
+        kept &= ~READ_ONLY
     array.flags = kept
     array.copied = record is not None and record.copied
     return array
@@ -461,12 +441,12 @@ def _fail_late(
     ex: Exchange, consumer: Consumer, view: Array, capsule: int, versioned: bool, reason: str, call: Call
 ) -> int:
     """Fail when the array exists already: it dies, and with it the tensor; the capsule has to be renamed by then."""
-    call.refused = reason
+    call.refused = reason.partition(" ")[0]
     if consumer.on_error == "delete" and consumer.rename == "last":
         _rename(ex, consumer, capsule, versioned)
     ex.py.Py_DECREF(view.address)
-    ex.py.Py_DECREF(capsule)
-    return ex.set_error(consumer.error_for(reason), f"unsupported {reason}")
+    ex.set_error(consumer.error_for(reason), f"unsupported {reason}")
+    return _let_go(ex, consumer, capsule)
 
 
 def _check_renamed(ex: Exchange, consumer: Consumer, capsule: int, record: Record | None) -> None:
@@ -476,12 +456,12 @@ def _check_renamed(ex: Exchange, consumer: Consumer, capsule: int, record: Recor
         ex.complain(Broken.CONTRACT, fact, "from_dlpack/renames", record, capsule)
 
 
-def _copied(ex: Exchange, view: Array) -> int:
+def _copied(ex: Exchange, view: Array, dtype: DType) -> int:
     """Return a new array with the elements of a view, and let go of the view."""
     address = new_array(
         ex,
         view.producer,
-        view.layout.dtype,
+        dtype,
         view.layout.shape,
         values_of(ex, view),
         device=view.layout.device,

@@ -212,6 +212,9 @@ class Exchange:
         if record.deleted:
             self.live.pop(address, None)
 
+    def sends(self, keywords: Mapping[str, Any]) -> None:
+        """Be told of the keywords that a consumer sends; there is nothing to do but for somebody who looks on."""
+
     def touch(self, record: Record | None, doing: str) -> None:
         """Diagnose somebody who uses a managed tensor after its deleter was called."""
         # rule: DLManagedTensor/no-use-after-deleter

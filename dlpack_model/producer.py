@@ -34,8 +34,9 @@ class Producer:
 
     ``version`` is the newest DLPack that it speaks, ``legacy`` whether it still makes the old struct, ``structs``
     what it makes whatever it is asked for (None: what was negotiated). ``keywords`` are those that its method takes.
-    ``devices`` are the device types that it can copy to. The other fields are the ways in which producers differ,
-    or go wrong.
+    ``devices`` are the device types that it can copy to. ``returns`` is the type of what its method returns instead of
+    a capsule; with ``repeats`` it returns its capsule again, consumed or not. The other fields are the ways in which
+    producers differ, or go wrong.
     """
 
     name: str = "producer"
@@ -66,6 +67,8 @@ class Producer:
     raises: tuple[str, str] | None = None
     read_only_error: bool = True
     wrong_error: str | None = None
+    returns: str | None = None
+    repeats: bool = False
 
 
 # Deviations by name; each changes one thing of a well-behaved producer.
@@ -142,6 +145,11 @@ def _export(ex: Exchange, array: Array, keywords: Keywords) -> int:
         return ex.set_error("TypeError", f"__dlpack__() got an unexpected keyword argument '{unknown[0]}'")
     if producer.raises is not None:
         return ex.set_error(*producer.raises)
+    if producer.returns is not None:
+        return ex.py.new_object(producer.returns)
+    if producer.repeats and (made := _living_capsule(ex, array)) != NULL:
+        ex.py.Py_INCREF(made)
+        return made
     versioned = _struct(producer, keywords.get("max_version"))
     if versioned is None:
         # rule: __dlpack__/max-version-too-old
@@ -173,7 +181,16 @@ def _export(ex: Exchange, array: Array, keywords: Keywords) -> int:
     if copied:
         ex.py.Py_DECREF(source.address)
     check_export(ex, array, keywords, capsule, copied)
+    if producer.repeats:
+        # The producer's own reference: it has no moment at which to give it back.
+        ex.py.Py_INCREF(capsule)
     return capsule
+
+
+def _living_capsule(ex: Exchange, array: Array) -> int:
+    """Return a capsule of the array that is alive, consumed or not, NULL where there is none."""
+    made = (capsule for capsule, record in ex.by_capsule.items() if record.array is array)
+    return next((capsule for capsule in made if ex.py.capsule_at(capsule) is not None), NULL)
 
 
 def _struct(producer: Producer, max_version: tuple[int, int] | None) -> bool | None:
@@ -213,7 +230,7 @@ def _capsule(ex: Exchange, array: Array, versioned: bool, copied: bool) -> int:
     """Return a new capsule around a managed tensor of the array."""
     producer = array.producer
     managed = export_managed(ex, array, versioned, copied)
-    text = producer.capsule_name or NAMES[versioned].unused
+    text = NAMES[versioned].unused if producer.capsule_name is None else producer.capsule_name
     name = ex.cstring(text)
     if producer.frees_name:
         name = ex.py.malloc(len(text) + 1)
