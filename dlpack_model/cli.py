@@ -1,4 +1,4 @@
-"""The command line. Exit codes: 0 fine, 1 divergences or findings, 2 bad usage or bad input."""
+"""The command line. Exit codes: 0 the model is right, 1 it is not, 2 bad usage or bad input."""
 
 from __future__ import annotations
 

@@ -43,7 +43,8 @@ _PyCapsule_SetName = _function("PyCapsule_SetName", c_int, c_void_p, c_void_p)
 def take_pending() -> BaseException | None:
     """Return the exception that was pending when C code called this callback, and clear it; it must come first.
 
-    ctypes raises what is pending after a call: so it is caught, and nothing else ever raises here.
+    ctypes raises what is pending after a call: so it is caught, and nothing else ever raises here. A debug build of
+    CPython asserts before that, and ends the process.
     """
     try:
         _PyErr_Occurred()
