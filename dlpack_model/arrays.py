@@ -141,14 +141,14 @@ def _fill(ex: Exchange, layout: Layout, block: int, size: int, values: Sequence[
 
 def values_of(ex: Exchange, array: Array) -> list[Value]:
     """Return the elements as the array's own library reads them, in row-major order."""
-    ex.touch(array.record, f"{array.name} reads")
+    ex.touch(array.record, array.name, "reads")
     _must_be_ready(ex, array)
     return read_values(ex, array.layout)
 
 
 def set_value(ex: Exchange, array: Array, index: tuple[int, ...], value: Value) -> None:
     """Write one element; ``IndexError`` for an index that the shape does not have."""
-    ex.touch(array.record, f"{array.name} writes to")
+    ex.touch(array.record, array.name, "writes to")
     _must_be_ready(ex, array)
     # rule: DLManagedTensorVersioned/read-only
     if array.read_only or (array.record is not None and array.record.array.read_only):

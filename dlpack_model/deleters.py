@@ -84,6 +84,10 @@ def keeps_owner(ex: Exchange, self: int, manager_ctx: int) -> None:
     ex.py.free(self)
 
 
+def nothing(ex: Exchange, self: int, manager_ctx: int) -> None:
+    """Let go of nothing: what an instrument does, so that a second call does no harm."""
+
+
 def counts_shares(ex: Exchange, self: int, manager_ctx: int) -> None:
     """Free a struct that several exports share when the last of them is deleted."""
     record = ex.records.get(self)
@@ -101,6 +105,7 @@ DELETERS: dict[str, Deleter | None] = {
     "keeps-self": keeps_self,
     "keeps-owner": keeps_owner,
     "counts-shares": counts_shares,
+    "nothing": nothing,
 }
 
 

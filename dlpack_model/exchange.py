@@ -6,7 +6,7 @@ was called. What is not as the rules have it is a diagnosis, as soon as it can b
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -243,11 +243,14 @@ class Exchange:
             record.deleted = True
             self.live.pop(address, None)
 
-    def touch(self, record: Record | None, doing: str) -> None:
+    def sends(self, keywords: Mapping[str, Any]) -> None:
+        """Be told of the keywords that a consumer sends; there is nothing to do but for somebody who looks on."""
+
+    def touch(self, record: Record | None, who: str, doing: str) -> None:
         """Diagnose somebody who uses a managed tensor after its deleter was called."""
         # rule: DLManagedTensor/no-use-after-deleter
         if record is not None and record.deleted:
-            fact = f"{doing} export {record.number}, whose deleter was called"
+            fact = f"{who} {doing} export {record.number}, whose deleter was called"
             self.complain(Broken.USE_AFTER_DELETER, fact, "DLManagedTensor/no-use-after-deleter", record)
 
     def check(self) -> None:

@@ -324,7 +324,7 @@ def import_tensor(ex: Exchange, table: int, tensor: int) -> int:
 
 def _to_py_object(ex: Exchange, producer: Producer, quirks: frozenset[str], tensor: int, out: int) -> int:
     record = ex.records.get(tensor)
-    ex.touch(record, f"{producer.name} imports")
+    ex.touch(record, producer.name, "imports")
     view, flags, version = ex.tensor_at(tensor, True)
     # rule: from_dlpack/verifies-version
     if version[0] != MAJOR or quirks & {"import-fails", "import-fails-and-deletes"}:

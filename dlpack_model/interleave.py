@@ -99,7 +99,7 @@ def splitter(ex: Exchange, capsule: int) -> None:
     if py.PyCapsule_GetContext(capsule) != me:
         return
     managed = py.PyCapsule_GetPointer(capsule, used)
-    ex.touch(record, "the splitter imports")
+    ex.touch(record, "the splitter", "imports")
     ex.claim(record, "the splitter", -me, capsule)
     ex.unclaim(record, -me)
     call_deleter(ex, managed, versioned=record.versioned)
@@ -114,7 +114,7 @@ def releases_gil(ex: Exchange, capsule: int) -> None:
         return
     managed = py.PyCapsule_GetPointer(capsule, unused)
     point(ex, "lets go of the GIL")
-    ex.touch(record, "the copy reads")
+    ex.touch(record, "the copy", "reads")
     ex.claim(record, "the copy", -ex.memory.tick(), capsule)
     py.PyCapsule_SetName(capsule, used)
     ex.unclaim(record, record.claims[-1][1])

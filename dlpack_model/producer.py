@@ -33,8 +33,9 @@ class Producer:
 
     ``version`` is the newest DLPack that it speaks, ``legacy`` whether it still makes the old struct, ``structs``
     what it makes whatever it is asked for (None: what was negotiated). ``keywords`` are those that its method takes.
-    ``devices`` are the device types that it can copy to. The other fields are the ways in which producers differ,
-    or go wrong.
+    ``devices`` are the device types that it can copy to. ``returns`` is the type of what its method returns instead of
+    a capsule; with ``repeats`` it returns its capsule again, consumed or not. The other fields are the ways in which
+    producers differ, or go wrong.
     """
 
     name: str = "producer"
@@ -67,6 +68,8 @@ class Producer:
     synchronises_anyway: bool = False
     read_only_error: bool = True
     wrong_error: str | None = None
+    returns: str | None = None
+    repeats: bool = False
 
 
 # Deviations by name; each changes one thing of a well-behaved producer.
@@ -146,6 +149,11 @@ def _export(ex: Exchange, array: Array, keywords: Keywords) -> int:
         return ex.set_error(*producer.raises)
     if producer.fails_silently:
         return NULL
+    if producer.returns is not None:
+        return ex.py.new_object(producer.returns)
+    if producer.repeats and (made := _living_capsule(ex, array)) != NULL:
+        ex.py.Py_INCREF(made)
+        return made
     versioned = _struct(producer, keywords.get("max_version"))
     if versioned is None:
         # rule: __dlpack__/max-version-too-old
@@ -182,7 +190,16 @@ def _export(ex: Exchange, array: Array, keywords: Keywords) -> int:
         ex.py.Py_DECREF(source.address)
     asked = (versioned, copied, keywords.get("max_version"), keywords.get("dl_device"), copy, stream)
     _hold_to_contract(ex, array, keywords, capsule, copied, (ex.rules, producer, *asked))
+    if producer.repeats:
+        # The producer's own reference: it has no moment at which to give it back.
+        ex.py.Py_INCREF(capsule)
     return capsule
+
+
+def _living_capsule(ex: Exchange, array: Array) -> int:
+    """Return a capsule of the array that is alive, consumed or not, NULL where there is none."""
+    made = (capsule for capsule, record in ex.by_capsule.items() if record.array is array)
+    return next((capsule for capsule in made if ex.py.capsule_at(capsule) is not None), NULL)
 
 
 def _hold_to_contract(

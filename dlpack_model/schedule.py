@@ -99,7 +99,7 @@ class Schedule:
         self.error: BaseException | None = None
         self.fresh = dict.fromkeys(self.alive, not self.gil)
         self.named: dict[int, str] = {}
-        self.stacks: list[list[str]] = [[] for _ in tasks]
+        self.stacks: list[list[tuple[str, ...]]] = [[] for _ in tasks]
         threads = [
             threading.Thread(target=self._body, args=(number, task, capsule), daemon=True)
             for number, task in enumerate(tasks)
@@ -222,7 +222,7 @@ class Schedule:
         for found in self.ex.unwatched:
             self.noted.setdefault(found.kind.value, len(self.lines))
         if self.harm is not None:
-            kind = self.harm.kind.value if isinstance(self.harm, UndefinedBehavior) else "abort"
+            kind = str(self.harm.kind) if isinstance(self.harm, UndefinedBehavior) else "abort"
             self.noted.setdefault(kind, len(self.lines))
 
     def _event(self, event: dict[str, Any]) -> None:

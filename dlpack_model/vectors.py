@@ -19,8 +19,10 @@ from dlpack_model import (
     dtypes,
     exchange,
     exchange_api,
+    importing,
     producer,
     streams,
+    suitability,
     tensor,
 )
 from dlpack_model.abi import DLTensor
@@ -263,7 +265,7 @@ def _fields(machine: Machine, args: Args, bind: str | None) -> Any:
         version = [found.pop("major"), found.pop("minor")]
         return {"fields": {"version": version} | {name: None if word == NULL else 1 for name, word in found.items()}}
     record = _record_of(machine, args, "capsule")
-    ex.touch(record, "the program reads")
+    ex.touch(record, "the program", "reads")
     raw = _raw_fields(ex, record)
     inner = {name.removeprefix("dl_tensor."): value for name, value in raw.items() if name.startswith("dl_tensor.")}
     shown: dict[str, Any] = {}
@@ -515,6 +517,8 @@ EXTENSION = Extension(
         streams,
         contract,
         producer,
+        suitability,
+        importing,
         consumer,
         exchange_api,
     ),

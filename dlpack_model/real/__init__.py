@@ -1,1 +1,1 @@
-"""What is looked at on real interpreters and libraries, each in a process of its own."""
+"""What is held against reality: real interpreters and libraries, each in a process of its own."""

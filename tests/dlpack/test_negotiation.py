@@ -61,7 +61,7 @@ def test_a_refusal_after_a_second_try_is_no_missing_try() -> None:
     """A TypeError that a second call answered is neither a try too few nor an exception swallowed."""
     ex, x = _array(replace(LEGACY, device=None), device=(2, 0))
     assert from_dlpack(ex, Consumer(devices=frozenset({1})), x) == NULL
-    assert str(ex.py.error) == "unsupported device"
+    assert str(ex.py.error) == "unsupported device 2"
     ex.py.PyErr_Clear()
     assert from_dlpack(ex, Consumer(structs=frozenset({True})), x) == NULL
     assert str(ex.py.error) == "no unconsumed capsule"
