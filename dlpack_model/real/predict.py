@@ -123,6 +123,9 @@ def _source(ex: Watched, scenario: Scenario, array: int) -> int:
 def _outcome(ex: Watched, library: Library, result: int) -> dict[str, Any]:
     if result == NULL:
         return {"raised": ex.py.PyErr_Occurred()}
+    if ex.py.error is not None:
+        # The interpreter's own exception, for a function that returns a result with another one set.
+        return {"raised": "SystemError"}
     made = ex.arrays[result]
     told: dict[str, Any] = {"shape": list(made.layout.shape)}
     shown = library.shows(made.layout)
