@@ -117,7 +117,8 @@ class Memory:
     def malloc(self, size: int) -> int:
         """Allocate ``size`` uninitialised bytes and return their address, aligned to 16."""
         self.count = event = self.count + 1
-        return self.heap.add(size, "malloc", event, bytearray(size), defined=False, writable=True).address
+        block = self.last = self.heap.add(size, "malloc", event, bytearray(size), defined=False, writable=True)
+        return block.address
 
     def literal(self, value: bytes, *, writable: bool = False) -> int:
         """Place a C string (NUL appended) in static storage and return its address."""

@@ -15,7 +15,7 @@ from dlpack_model.violations import Broken
 
 if TYPE_CHECKING:
     from dlpack_model.exchange import Exchange, Record
-    from dlpack_model.producer import Producer
+    from dlpack_model.producer import Plan, Producer
 
 __all__ = ["CPU", "Array", "array_at", "new_array", "place_array", "set_value", "values_of"]
 
@@ -29,7 +29,7 @@ class Array:
     ``block`` is memory of its own (NULL if none), ``record`` the export that it views, ``release`` what it does about
     that when it dies. ``made_on`` is the stream on which the elements are still being computed, ``ready`` the streams
     that wait for it (None stands for everybody who looks). ``in_order`` are the situations in which an export of it was
-    found to keep its contract.
+    found to keep its contract, with the struct that was made; ``plans`` say how its exports are filled in.
     """
 
     address: int
@@ -44,7 +44,8 @@ class Array:
     copied: bool = False
     made_on: int | None = None
     ready: set[int | None] = field(default_factory=set)
-    in_order: set[tuple[object, ...]] = field(default_factory=set)
+    in_order: dict[tuple[object, ...], bool] = field(default_factory=dict)
+    plans: dict[tuple[object, ...], Plan] = field(default_factory=dict)
 
     @property
     def read_only(self) -> bool:

@@ -49,7 +49,7 @@ def _from_dlpack(ex: Exchange, consumer: Consumer, x: int, device: tuple[int, in
     if array is None:
         return _from_capsule(ex, consumer, x, device, call)
     answer = __dlpack_device__(ex, array) if consumer.asks_device else array.layout.device
-    reason = unreachable(consumer, answer)
+    reason = None if consumer.any_device else unreachable(consumer, answer)
     if reason is not None:
         call.refused = reason.partition(" ")[0]
         return ex.set_error(consumer.error_for(reason), f"no {reason}")
@@ -102,6 +102,8 @@ def _ask(ex: Exchange, consumer: Consumer, array: Array, device: tuple[int, int]
         # rule: from_dlpack/passes-stream
         keywords["stream"] = stream_on(asked[0], consumer.stream)
     capsule = _call(ex, array, call, keywords)
+    if capsule != NULL and not consumer.retries_none:
+        return capsule
     for attempt in _further(ex, consumer, keywords):
         if capsule != NULL and not (consumer.retries_none and array.producer.returns == "NoneType"):
             break

@@ -209,10 +209,25 @@ class Call:
         self.refused: str | None = None
         self.record: Record | None = None
 
+    def asks_nothing(self) -> bool:
+        """Tell whether nothing was asked for, promised or raised on the way that the result could fall short of."""
+        return (
+            self.copy is None
+            and self.asked is None
+            and not self.read_only
+            and not self.raised
+            and self.refused is None
+            and self.device is not None
+            and self.device[0] not in STREAMED
+        )
+
 
 def check_import(ex: Exchange, consumer: Consumer, call: Call, result: int) -> None:
     """Check how ``from_dlpack`` ends."""
     error = ex.py.error
+    if result != NULL and error is None and call.asks_nothing():
+        _check_values(ex, consumer, call, ex.arrays[result])
+        return
     # rule: from_dlpack/error-with-null
     if (result == NULL) != (error is not None):
         kind = Broken.NO_ERROR if error is None else Broken.ERROR_LEFT
@@ -233,6 +248,7 @@ def check_import(ex: Exchange, consumer: Consumer, call: Call, result: int) -> N
     _check_refused(ex, consumer, call)
     if result != NULL:
         _check_result(ex, consumer, call, result)
+        _check_values(ex, consumer, call, ex.arrays[result])
 
 
 def _check_refused(ex: Exchange, consumer: Consumer, call: Call) -> None:
@@ -270,9 +286,15 @@ def _check_result(ex: Exchange, consumer: Consumer, call: Call, result: int) -> 
     if call.read_only and call.shares and not array.read_only and consumer.read_only == "honours":
         fact = f"{consumer.name} forgets that the elements are read-only"
         ex.complain(Broken.CONTRACT, fact, "from_dlpack/read-only-kept", call.record)
+
+
+def _check_values(ex: Exchange, consumer: Consumer, call: Call, array: Array) -> None:
     record = call.record
+    if record is None:
+        return
+    one, other = array.layout, record.array.layout
     # rule: from_dlpack/same-values
-    if record is not None and not same_values(ex, array, record.array):
+    if (one.form is not other.form or one.address != other.address) and not same_values(ex, array, record.array):
         fact = f"{consumer.name} reads other elements than {record.producer} has stored"
         ex.complain(Broken.WRONG_VALUES, fact, "from_dlpack/same-values", record)
 

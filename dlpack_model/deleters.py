@@ -133,24 +133,18 @@ def deleter_address(ex: Exchange, name: str, versioned: bool) -> int:
                 fact = f"the deleter leaves {ex.py.error!r} where {before!r} was pending"
                 ex.complain(kind, fact, "DLManagedTensor/deleter-leaves-error-indicator", record)
             if record is not None and record.deleted:
-                _look_for_remains(ex, self, name)
+                # rule: DLManagedTensor/deleter-deletes-self
+                if record.block is not None and record.block.died is None and not ex.finalised:
+                    fact = f"the {name} deleter of export {record.number} returns, and its struct was not freed"
+                    ex.complain(Broken.NO_OWNER, fact, "DLManagedTensor/deleter-deletes-self", record)
+                # rule: DLManagedTensor/deleter-releases-owner
+                if name == "keeps-owner":
+                    fact = f"the {name} deleter of export {record.number} keeps its reference to {record.array.name}"
+                    ex.complain(Broken.NO_OWNER, fact, "DLManagedTensor/deleter-releases-owner", record)
         finally:
             ex.running.pop()
 
     return ex.register((name, versioned), "deleter", f"{name} deleter", deleter)
-
-
-def _look_for_remains(ex: Exchange, self: int, name: str) -> None:
-    """Diagnose a deleter that has not deleted the struct, or has not let go of what the struct kept alive."""
-    record = ex.records[self]
-    # rule: DLManagedTensor/deleter-deletes-self
-    if record.block is not None and record.block.died is None and not ex.finalised:
-        fact = f"the {name} deleter of export {record.number} returns, and its struct was not freed"
-        ex.complain(Broken.NO_OWNER, fact, "DLManagedTensor/deleter-deletes-self", record)
-    # rule: DLManagedTensor/deleter-releases-owner
-    if name == "keeps-owner":
-        fact = f"the {name} deleter of export {record.number} keeps its reference to {record.array.name}"
-        ex.complain(Broken.NO_OWNER, fact, "DLManagedTensor/deleter-releases-owner", record)
 
 
 def call_deleter(ex: Exchange, managed: int, *, versioned: bool, checks_null: bool = True) -> None:
@@ -166,4 +160,4 @@ def call_deleter(ex: Exchange, managed: int, *, versioned: bool, checks_null: bo
         if not checks_null:
             ex.complain(Broken.NULL_DELETER, "a NULL deleter is called", "DLManagedTensor/deleter-may-be-null", record)
         return
-    ex.py.call(deleter, "deleter", managed)
+    ex.py.functions.typed(deleter, "deleter").call(managed)

@@ -109,7 +109,7 @@ class Exchange:
         self.by_capsule: dict[int, Record] = {}
         self.destructors: dict[int, tuple[Destructor, bool]] = {}
         self.registered: dict[Any, int] = {}
-        self.layouts: dict[tuple[object, ...], Layout] = {}
+        self.accepted: dict[tuple[object, ...], Layout] = {}
         self.static: dict[bytes, int] = {}
         self.text_of: dict[int, bytes] = {}
         self.tables: dict[int, Api] = {}
@@ -190,12 +190,14 @@ class Exchange:
         """Return what happened to a managed tensor, a line each."""
         return [f"{text} at {self.memory.when(tick)}" for text, tick in record.history]
 
-    def book(self, address: int, *, versioned: bool, has_deleter: bool, array: Array, producer: str) -> Record:
+    def book(self, address: int, array: Array, versioned: bool, copied: bool, has_deleter: bool) -> Record:
         """Open the book for a managed tensor that was just filled in; one that is shared is exported once more."""
         record = self.live.get(address)
+        producer = array.producer.name
         if record is None:
             self.exported += 1
             record = Record(address, versioned, self.exported, producer, has_deleter, array)
+            record.copied = copied
             record.block = self.memory.nearest(address)
             self.records[address] = self.live[address] = record
         record.exports += 1

@@ -6,9 +6,9 @@ Python: a new reference, or NULL with the error indicator set.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from capsule_model import NULL
 from dlpack_model.abi import IS_COPIED, IS_SUBBYTE_TYPE_PADDED, READ_ONLY
@@ -133,14 +133,23 @@ def __dlpack__(ex: Exchange, array: Array, keywords: Keywords) -> int:
     ``keywords`` are those that the consumer sends. Source: array API standard, draft of April 2026, ``__dlpack__``.
     """
     ex.event({"dlpack": "__dlpack__", "of": array.address, "keywords": sorted(keywords)})
-    capsule: int = ex.within(("__dlpack__", array.producer.name), _export, ex, array, keywords)
-    if capsule == NULL:
-        check_refusal(ex, array, keywords)
+    ex.running.append(("__dlpack__", array.producer.name))
+    try:
+        capsule = _export(ex, array, keywords)
+        if capsule == NULL:
+            check_refusal(ex, array, keywords)
+    finally:
+        ex.running.pop()
     return capsule
 
 
 def _export(ex: Exchange, array: Array, keywords: Keywords) -> int:
     producer = array.producer
+    situation = (ex.rules, producer, *keywords.items())
+    versioned = array.in_order.get(situation)
+    if versioned is not None and array.made_on is None:
+        # All that is asked below was asked, and answered, when this export was made before.
+        return _capsule(ex, array, versioned, False)
     if not keywords.keys() <= producer.keywords:
         unknown = min(keywords.keys() - producer.keywords)
         # rule: __dlpack__/unknown-keyword
@@ -188,11 +197,13 @@ def _export(ex: Exchange, array: Array, keywords: Keywords) -> int:
     capsule = _capsule(ex, source, versioned, copied)
     if copied:
         ex.py.Py_DECREF(source.address)
-    asked = (versioned, copied, keywords.get("max_version"), keywords.get("dl_device"), copy, stream)
-    _hold_to_contract(ex, array, keywords, capsule, copied, (ex.rules, producer, *asked))
+    known = len(ex.unwatched)
+    check_export(ex, array, keywords, capsule, copied)
     if producer.repeats:
         # The producer's own reference: it has no moment at which to give it back.
         ex.py.Py_INCREF(capsule)
+    elif not copied and len(ex.unwatched) == known:
+        array.in_order[situation] = versioned
     return capsule
 
 
@@ -200,17 +211,6 @@ def _living_capsule(ex: Exchange, array: Array) -> int:
     """Return a capsule of the array that is alive, consumed or not, NULL where there is none."""
     made = (capsule for capsule, record in ex.by_capsule.items() if record.array is array)
     return next((capsule for capsule in made if ex.py.capsule_at(capsule) is not None), NULL)
-
-
-def _hold_to_contract(
-    ex: Exchange, array: Array, keywords: Keywords, capsule: int, copied: bool, situation: tuple[Any, ...]
-) -> None:
-    """Check an export; one that was found in order needs no second look where all that it depends on is the same."""
-    if situation not in array.in_order:
-        known = len(ex.unwatched)
-        check_export(ex, array, keywords, capsule, copied)
-        if len(ex.unwatched) == known:
-            array.in_order.add(situation)
 
 
 def _struct(producer: Producer, max_version: tuple[int, int] | None) -> bool | None:
@@ -258,9 +258,7 @@ def _capsule(ex: Exchange, array: Array, versioned: bool, copied: bool) -> int:
         name = ex.py.malloc(len(text))
         ex.py.write(name, text)
     capsule = ex.py.PyCapsule_New(managed, name, destructor_address(ex, producer.destructor, versioned))
-    record = ex.live[managed]
-    record.copied = copied
-    ex.give(record, capsule)
+    ex.give(ex.live[managed], capsule)
     if producer.frees_name:
         ex.py.free(name)
     return capsule
@@ -271,18 +269,49 @@ def export_managed(ex: Exchange, array: Array, versioned: bool, copied: bool) ->
 
     Shape and strides lie behind the struct, in the same block.
     """
-    producer = array.producer
-    if producer.shares:
+    if array.producer.shares:
         for record in ex.live.values():
             if record.array is array and record.versioned == versioned:
-                ex.book(record.address, versioned=versioned, has_deleter=True, array=array, producer=producer.name)
+                ex.book(record.address, array, versioned, copied, True)
                 return record.address
-    layout = array.layout
+    situation = (array.producer, versioned, copied)
+    plan = array.plans.get(situation)
+    if plan is None:
+        plan = array.plans[situation] = _plan(ex, array, versioned, copied)
+    memory = ex.memory
+    managed = memory.malloc(plan.size)
+    shape = managed + plan.behind
+    pointers = (shape if plan.has_shape else NULL, shape + plan.strides_at if plan.has_strides else NULL)
+    # rule: dlpack.h/layout
+    memory.write(managed, plan.pack(*plan.before, *pointers, *plan.after) + plan.tail)
+    ex.py.Py_INCREF(array.address)
+    ex.book(managed, array, versioned, copied, plan.has_deleter)
+    return managed
+
+
+class Plan(NamedTuple):
+    """Say what is the same for each export of an array: its fields, and the elements of shape and strides.
+
+    ``before`` and ``after`` are the fields around the pointers to shape and strides; ``tail`` is what lies behind the
+    struct, at ``behind`` from its start, strides ``strides_at`` bytes further.
+    """
+
+    pack: Callable[..., bytes]
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+    tail: bytes
+    size: int
+    behind: int
+    strides_at: int
+    has_shape: bool
+    has_strides: bool
+    has_deleter: bool
+
+
+def _plan(ex: Exchange, array: Array, versioned: bool, copied: bool) -> Plan:
+    producer, layout = array.producer, array.layout
     ndim = len(layout.shape)
     codec = ex.abi.versioned if versioned else ex.abi.legacy
-    managed = ex.py.malloc(codec.behind + 16 * ndim)
-    shape = managed + codec.behind if ndim else NULL
-    strides = shape + 8 * ndim if ndim and not producer.null_strides else NULL
     data = (array.data, layout.address - array.data) if producer.byte_offset else (layout.address, 0)
     if layout.form.size == 0 and not producer.data_of_nothing:
         # rule: DLTensor/data-of-nothing
@@ -290,18 +319,21 @@ def export_managed(ex: Exchange, array: Array, versioned: bool, copied: bool) ->
     code, bits, lanes = layout.dtype.triple
     if producer.sub_byte_bits is not None and bits % 8:
         bits = producer.sub_byte_bits
-    tensor = (data[0], *layout.device, ndim, code, bits, lanes, shape, strides, data[1])
+    tensor = (data[0], *layout.device, ndim, code, bits, lanes)
     deleter = deleter_address(ex, producer.deleter, versioned)
-    # rule: dlpack.h/layout
-    raw = (
-        codec.pack(*producer.version, array.address, deleter, _flags(array, copied), *tensor)
-        if versioned
-        else codec.pack(*tensor, array.address, deleter)
+    head = (*producer.version, array.address, deleter, _flags(array, copied)) if versioned else ()
+    return Plan(
+        codec.pack,
+        head + tensor,
+        (data[1],) if versioned else (data[1], array.address, deleter),
+        bytes(codec.behind - codec.size) + ex.abi.integers(layout.shape + layout.strides),
+        codec.behind + 16 * ndim,
+        codec.behind,
+        8 * ndim,
+        ndim > 0,
+        ndim > 0 and not producer.null_strides,
+        deleter != NULL,
     )
-    ex.memory.write(managed, raw + bytes(codec.behind - codec.size) + ex.abi.integers(layout.shape + layout.strides))
-    ex.py.Py_INCREF(array.address)
-    ex.book(managed, versioned=versioned, has_deleter=deleter != NULL, array=array, producer=producer.name)
-    return managed
 
 
 def _flags(array: Array, copied: bool) -> int:

@@ -11,7 +11,7 @@ from dlpack_model.streams import STREAMED
 __all__ = ["CONSUMERS", "CONSUMER_QUIRKS", "Consumer", "consumer_named"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Consumer:
     """Say what a library does when it imports a tensor.
 
@@ -97,6 +97,18 @@ class Consumer:
     copy_may_share: bool = False
     converts: Mapping[tuple[int, int], tuple[int, int]] = field(default_factory=dict, hash=False)
     own_memory_for_null: bool = False
+
+    # What follows from the fields above, for what is asked of every import.
+    any_device: bool = field(init=False, default=True)
+    may_fail_late: bool = field(init=False, default=False)
+    copies_unasked: bool = field(init=False, default=False)
+
+    def __post_init__(self) -> None:
+        picky = self.unpacks_device or self.platforms is not None or self.absent or self.device_numbers is not None
+        object.__setattr__(self, "any_device", not picky)
+        late = self.fails_after_claim or self.checks == "after" or self.fails_late
+        object.__setattr__(self, "may_fail_late", bool(late))
+        object.__setattr__(self, "copies_unasked", self.copies == "always" or self.copies_if_misaligned != 0)
 
     def error_for(self, reason: str) -> str:
         """Return the type of the exception for a reason, such as ``device 4``, or for its first word."""
