@@ -69,21 +69,21 @@ def test_there_are_ten_bugs_with_their_issues() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "kind"),
+    ("changed", "kinds"),
     [
-        ({"deleter": "careless-late"}, Broken.AFTER_FINALISATION),
-        ({"deleter": "without-gil"}, Broken.GIL_NOT_HELD),
-        ({"deleter": "raises"}, Broken.ERROR_LEFT),
-        ({"deleter": "keeps-self"}, Broken.NO_OWNER),
-        ({"copies": False}, Broken.CONTRACT),
-        ({"deleter": "normal", "shares": True}, Kind.USE_AFTER_FREE),
+        ({"deleter": "careless-late"}, {Broken.AFTER_FINALISATION}),
+        ({"deleter": "without-gil"}, {Broken.GIL_NOT_HELD, Broken.AFTER_FINALISATION}),
+        ({"deleter": "raises"}, {Broken.ERROR_LEFT, Broken.ERROR_LOST}),
+        ({"deleter": "keeps-self"}, {Broken.NO_OWNER}),
+        ({"copies": False}, {Broken.CONTRACT}),
+        ({"deleter": "normal", "shares": True}, {Kind.USE_AFTER_FREE}),
     ],
 )
-def test_a_producer_of_ones_own_is_held_to_the_rules(changed: dict[str, Any], kind: Broken | Kind) -> None:
+def test_a_producer_of_ones_own_is_held_to_the_rules(changed: dict[str, Any], kinds: set[Broken | Kind]) -> None:
     """What a producer does wrong shows in the machine made of it."""
     found = _found(exchange_machine(producers=[replace(PLAIN_PRODUCER, **changed)]))
     assert isinstance(found, UndefinedBehavior)
-    assert found.kind == kind
+    assert found.kind in kinds
 
 
 @pytest.mark.parametrize(
