@@ -127,7 +127,7 @@ class ExchangeMachine(RuleBasedStateMachine):
         shape=st.sampled_from(SHAPES),
         layout=st.sampled_from(LAYOUTS),
         start=_number,
-        offset=st.sampled_from((0, 8, 3)),
+        offset=st.sampled_from((8, 0, 3)),
         read_only=st.sampled_from((False, False, True)),
         special=st.integers(NOTHING_SPECIAL, 11),
     )
@@ -168,22 +168,34 @@ class ExchangeMachine(RuleBasedStateMachine):
         self.held.append(Held(array, values, read_only))
 
     @precondition(lambda self: self.held and len(self.held) < MOST)
+    @rule(which=_number, consumer=_number)
+    @_counted
+    def take_in(self, which: int, consumer: int) -> None:
+        """Import an array, or a view of one, as another library does."""
+        source = self.held[which % len(self.held)]
+        party = self._consumer(consumer)
+        self._taken_in("import", party, from_dlpack(self.ex, party, source.array.address), source)
+
+    @precondition(lambda self: self.held and len(self.held) < MOST)
     @rule(
         which=_number,
         consumer=_number,
-        device=st.sampled_from((None, None, None, *DEVICES[:2])),
-        copy=st.sampled_from((None, None, 0, 1)),
+        device=st.sampled_from((None, None, *DEVICES[:2])),
+        copy=st.sampled_from((None, 0, 1)),
     )
     @_counted
-    def take_in(self, which: int, consumer: int, device: tuple[int, int] | None, copy: int | None) -> None:
-        """Import an array, or a view of one, as another library does."""
+    def take_in_as(self, which: int, consumer: int, device: tuple[int, int] | None, copy: int | None) -> None:
+        """Import an array with wishes: on a device, as a copy, or without one."""
         source = self.held[which % len(self.held)]
-        party = self.consumers[consumer % len(self.consumers)]
+        party = self._consumer(consumer)
         if "dl_device" not in source.array.producer.keywords:
             # Who does not know the keyword cannot be asked.
             device = None
         result = from_dlpack(self.ex, party, source.array.address, device=device, copy=copy)
         self._taken_in("import", party, result, source)
+
+    def _consumer(self, number: int) -> Consumer:
+        return self.consumers[number % len(self.consumers)]
 
     def _taken_in(self, what: str, party: Consumer, result: int, source: Held | Capsule) -> None:
         self.told[f"{what}, {'refused' if result == NULL else 'done'}"] += 1
@@ -206,9 +218,12 @@ class ExchangeMachine(RuleBasedStateMachine):
     @_counted
     def export(self, which: int, max_version: tuple[int, int] | None, copy: int | None) -> None:
         """Call ``__dlpack__`` oneself and keep the capsule."""
-        source = self.held[which % len(self.held)]
         asked = {"max_version": max_version, "copy": copy}
-        keywords = {key: value for key, value in asked.items() if value is not None}
+        self._export(
+            self.held[which % len(self.held)], {key: value for key, value in asked.items() if value is not None}
+        )
+
+    def _export(self, source: Held, keywords: dict[str, Any]) -> None:
         capsule = __dlpack__(self.ex, source.array, keywords)
         self.told[f"export, {'refused' if capsule == NULL else 'done'}"] += 1
         if capsule == NULL:
@@ -218,14 +233,23 @@ class ExchangeMachine(RuleBasedStateMachine):
         values = list(source.values) if copied else source.values
         self.capsules.append(Capsule(capsule, values, source.read_only and not copied))
 
-    @precondition(lambda self: self._on_offer() and len(self.held) < MOST)
-    @rule(which=_number, consumer=_number)
+    @precondition(lambda self: self.held and len(self.held) < MOST)
+    @rule(which=_number, consumer=_number, again=st.sampled_from((None, *range(4))))
     @_counted
-    def consume(self, which: int, consumer: int) -> None:
-        """Hand a capsule to a consumer; one that was consumed must be refused."""
+    def consume(self, which: int, consumer: int, again: int | None) -> None:
+        """Hand a capsule to a consumer, and perhaps to another at once; when it was consumed it must be refused."""
+        if not self._on_offer():
+            self._export(self.held[which % len(self.held)], {"max_version": (1, 3)})
         on_offer = self._on_offer()
+        if not on_offer:
+            return
         capsule = on_offer[which % len(on_offer)]
-        party = replace(self.consumers[consumer % len(self.consumers)], takes_capsules=True)
+        self._hand_over(capsule, self._consumer(consumer))
+        if again is not None:
+            self._hand_over(capsule, self._consumer(consumer + again))
+
+    def _hand_over(self, capsule: Capsule, party: Consumer) -> None:
+        party = replace(party, takes_capsules=True)
         result = from_dlpack(self.ex, party, capsule.address)
         assert result == NULL or not capsule.consumed, f"{party.name} takes a capsule that was consumed"
         what = "consumed capsule" if capsule.consumed else "capsule"
@@ -406,6 +430,9 @@ def exchange_machine(
     header: tuple[int, int] = (1, 3),
 ) -> type[ExchangeMachine]:
     """Return a state machine of these producers and consumers, by default of all kinds that keep the rules.
+
+        mine = Producer("mine", version=(1, 1), byte_offset=True, destructor="return-early")
+        TestMine = exchange_machine(producers=[mine]).TestCase
 
     Run it with ``hypothesis.stateful.run_state_machine_as_test``, or take its ``TestCase``. What is broken raises a
     ``Violation`` or another ``UndefinedBehavior``, a wrong value or a leak ``AssertionError``; Hypothesis shows the

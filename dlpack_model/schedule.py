@@ -101,7 +101,9 @@ class Schedule:
         self.named: dict[int, str] = {}
         self.stacks: list[list[tuple[str, ...]]] = [[] for _ in tasks]
         threads = [
-            threading.Thread(target=self._body, args=(number, task, capsule), daemon=True)
+            threading.Thread(
+                target=self._body, args=(number, task, capsule), name=f"schedule {NAMES[number]}", daemon=True
+            )
             for number, task in enumerate(tasks)
         ]
         for thread in threads:

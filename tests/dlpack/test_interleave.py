@@ -16,6 +16,10 @@ from dlpack_model.schedule import Stuck, Task, Watched, point
 PLAIN = STYLES["rename-only"].task
 
 
+def _threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("schedule ")]
+
+
 def _calls(count: int) -> Task:
     """Return a task of so many calls that change nothing."""
 
@@ -151,11 +155,12 @@ def test_a_task_that_blocks_is_told() -> None:
         with pytest.raises(Stuck, match="did not end"):
             explore(blocks, PLAIN, gil=False)
     release.set()
+    for thread in _threads():
+        thread.join()
 
 
 def test_a_task_that_fails_is_told_and_leaves_no_thread() -> None:
     """An exception of Python's own comes through, and all threads have ended by then."""
-    before = threading.active_count()
 
     def fails(ex: Exchange, capsule: int) -> None:
         ex.py.PyCapsule_GetName(capsule)
@@ -163,7 +168,7 @@ def test_a_task_that_fails_is_told_and_leaves_no_thread() -> None:
 
     with pytest.raises(LookupError, match="on purpose"):
         explore(fails, importing(CONSUMERS["rename-only"]), gil=False)
-    assert threading.active_count() == before
+    assert _threads() == []
 
 
 def test_the_command_prints_what_it_found(capsys: pytest.CaptureFixture[str]) -> None:
