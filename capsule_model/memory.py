@@ -116,7 +116,8 @@ class Memory:
 
     def malloc(self, size: int) -> int:
         """Allocate ``size`` uninitialised bytes and return their address, aligned to 16."""
-        return self.heap.add(size, "malloc", self.tick(), bytearray(size), defined=False, writable=True).address
+        self.count = event = self.count + 1
+        return self.heap.add(size, "malloc", event, bytearray(size), defined=False, writable=True).address
 
     def literal(self, value: bytes, *, writable: bool = False) -> int:
         """Place a C string (NUL appended) in static storage and return its address."""
@@ -140,7 +141,9 @@ class Memory:
             # rule: memory/double-free
             raise self.complain(Kind.DOUBLE_FREE, address, "frees", block)
         # rule: memory/free
-        block.died = self.tick()
+        self.count = block.died = self.count + 1
+        # Nobody can read it again.
+        block.data, block.defined = bytearray(), None
         if block.strings:
             self._forget_strings(block)
 

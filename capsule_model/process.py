@@ -122,7 +122,9 @@ class Process:
         cls = self.extension_types.get(type_name)
         if cls is None:
             cls = self.extension_types[type_name] = self.objects.place(PyObject(IMMORTAL, PyType_Type, name=type_name))
-        return self.objects.place(PyObject(1, cls, self.memory.tick(), "", None, {}, NO_PROPERTIES, None, dealloc))
+        memory = self.memory
+        memory.count = born = memory.count + 1
+        return self.objects.place(PyObject(1, cls, born, "", None, {}, NO_PROPERTIES, None, dealloc))
 
     def capsule_at(self, address: int) -> Capsule | None:
         """Return the struct of the capsule that is alive at an address, None where none is; the API is not asked."""

@@ -223,12 +223,15 @@ _FORMATS |= {f"u{kind}": letter.upper() for kind, letter in _FORMATS.items()}
 class Codec:
     """Pack the scalar fields of a struct into its bytes, and unpack them.
 
-    ``names`` are the fields in order, those of inner structs as ``outer.inner``; ``size`` is in bytes.
+    ``names`` are the fields in order, those of inner structs as ``outer.inner``; ``size`` is in bytes, ``behind`` the
+    next offset that is aligned to 8.
     """
 
     def __init__(self, layout: Struct, order: Literal["little", "big"]) -> None:
         self.layout = layout
         self.size = layout.size
+        # Where an array of int64_t can lie behind the struct.
+        self.behind = layout.size + -layout.size % 8
         self.offsets = dict(_leaves(layout, "", 0))
         self.names = tuple(self.offsets)
         text = "<" if order == "little" else ">"
@@ -267,23 +270,24 @@ class Abi:
         self.most = most
         self.layouts = _structs(word, most)
         self.codecs = {name: Codec(layout, order) for name, layout in self.layouts.items()}
-        self._arrays: dict[int, struct.Struct] = {}
+        self.int64s: dict[int, struct.Struct] = {}
         self.tensor = self.codecs["DLTensor"]
         self.legacy = self.codecs["DLManagedTensor"]
         self.versioned = self.codecs["DLManagedTensorVersioned"]
 
     def integers(self, values: tuple[int, ...] | list[int]) -> bytes:
         """Return the bytes of an array of ``int64_t``."""
-        return self._int64s(len(values)).pack(*values)
+        return self.of_int64s(len(values)).pack(*values)
 
     def integers_from(self, raw: bytes) -> tuple[int, ...]:
         """Return an array of ``int64_t`` from its bytes."""
-        return self._int64s(len(raw) // 8).unpack(raw)
+        return self.of_int64s(len(raw) // 8).unpack(raw)
 
-    def _int64s(self, count: int) -> struct.Struct:
-        found = self._arrays.get(count)
+    def of_int64s(self, count: int) -> struct.Struct:
+        """Return what packs and unpacks an array of ``count`` times ``int64_t``."""
+        found = self.int64s.get(count)
         if found is None:
-            found = self._arrays[count] = struct.Struct(f"{'<' if self.order == 'little' else '>'}{count}q")
+            found = self.int64s[count] = struct.Struct(f"{'<' if self.order == 'little' else '>'}{count}q")
         return found
 
     def view(self, name: str, raw: bytes) -> dict[str, Any]:

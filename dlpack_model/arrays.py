@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from capsule_model import NULL
@@ -27,7 +28,8 @@ class Array:
 
     ``block`` is memory of its own (NULL if none), ``record`` the export that it views, ``release`` what it does about
     that when it dies. ``made_on`` is the stream on which the elements are still being computed, ``ready`` the streams
-    that wait for it (None stands for everybody who looks).
+    that wait for it (None stands for everybody who looks). ``in_order`` are the situations in which an export of it was
+    found to keep its contract.
     """
 
     address: int
@@ -42,6 +44,7 @@ class Array:
     copied: bool = False
     made_on: int | None = None
     ready: set[int | None] = field(default_factory=set)
+    in_order: set[tuple[object, ...]] = field(default_factory=set)
 
     @property
     def read_only(self) -> bool:
@@ -56,7 +59,7 @@ def array_at(ex: Exchange, address: int) -> Array | None:
 
 def place_array(ex: Exchange, array: Array) -> int:
     """Make the Python object of an array and return a new reference to it."""
-    array.address = ex.py.new_object(f"{array.producer.name}.Array", lambda op: _dealloc(ex, op))
+    array.address = ex.py.new_object(f"{array.producer.name}.Array", partial(_dealloc, ex))
     ex.arrays[array.address] = array
     return array.address
 
@@ -138,14 +141,14 @@ def _fill(ex: Exchange, layout: Layout, block: int, size: int, values: Sequence[
 
 def values_of(ex: Exchange, array: Array) -> list[Value]:
     """Return the elements as the array's own library reads them, in row-major order."""
-    ex.touch(array.record, f"{array.name} reads")
+    ex.touch(array.record, array.name, "reads")
     _must_be_ready(ex, array)
     return read_values(ex, array.layout)
 
 
 def set_value(ex: Exchange, array: Array, index: tuple[int, ...], value: Value) -> None:
     """Write one element; ``IndexError`` for an index that the shape does not have."""
-    ex.touch(array.record, f"{array.name} writes to")
+    ex.touch(array.record, array.name, "writes to")
     _must_be_ready(ex, array)
     # rule: DLManagedTensorVersioned/read-only
     if array.read_only or (array.record is not None and array.record.array.read_only):

@@ -21,16 +21,31 @@ if TYPE_CHECKING:
     from dlpack_model.consumer import Consumer
     from dlpack_model.exchange import Exchange, Record
 
-__all__ = ["Call", "check_device", "check_export", "check_import", "check_refusal", "same_values"]
+__all__ = [
+    "REQUESTS",
+    "Call",
+    "alike",
+    "check_device",
+    "check_export",
+    "check_import",
+    "check_refusal",
+    "same_values",
+]
 
 Keywords = Mapping[str, Any]
+# The device types that the array API standard names.
+STANDARD_DEVICES = frozenset({1, 2, 3, 4, 7, 8, 9, 10, 13, 14})
+# The keywords that __dlpack__ had not from the start; the last two ask for something.
+NEWER = frozenset({"max_version", "dl_device", "copy"})
+REQUESTS = NEWER - {"max_version"}
 
 
 def check_device(ex: Exchange, array: Array, answer: tuple[int, ...]) -> None:
     """Check what ``__dlpack_device__`` answers."""
     producer = array.producer.name
+    known = STANDARD_DEVICES if "devices-of-the-standard" in ex.readings else ex.header.device_types
     # rule: __dlpack_device__/tuple
-    if len(answer) != 2 or answer[0] not in ex.header.device_types:
+    if len(answer) != 2 or answer[0] not in known:
         fact = f"{producer} answers {answer}, expected (device type, device number)"
         ex.complain(Broken.CONTRACT, fact, "__dlpack_device__/tuple", array.record, array.address)
 
@@ -134,7 +149,7 @@ def _check_flags(ex: Exchange, record: Record, array: Array, flags: int) -> None
         fact = f"sets flags {stray:#x}, which dlpack.h does not know"
         _promise(ex, False, fact, "DLManagedTensorVersioned/flags-default-zero", record)
     # rule: DLManagedTensorVersioned/is-copied
-    if record.copied and not flags & IS_COPIED:
+    if record.copied and not flags & IS_COPIED and "copies-may-be-unmarked" not in ex.readings:
         _promise(ex, False, "does not mark its copy", "DLManagedTensorVersioned/is-copied", record)
     # rule: DLManagedTensorVersioned/read-only
     if array.read_only and not record.copied and not flags & READ_ONLY:
@@ -162,7 +177,7 @@ def _reason(array: Array, keywords: Keywords) -> str | None:
     producer = array.producer
     device = keywords.get("dl_device")
     version = keywords.get("max_version")
-    if set(keywords) - producer.keywords:
+    if set(keywords) - producer.keywords or allowed((device or array.layout.device)[0], keywords.get("stream")):
         return None
     if version is not None and version[0] < producer.version[0] and producer.structs is None:
         return f"max_version {tuple(version)}"
@@ -174,15 +189,18 @@ def _reason(array: Array, keywords: Keywords) -> str | None:
 class Call:
     """One call of ``from_dlpack``, as far as its contract is about it.
 
-    ``sent`` are the keywords of the last call of ``__dlpack__``, ``raised`` the types of the exceptions of all of them;
-    ``read_only`` and ``device`` are what the tensor said, ``shares`` tells whether the result views it, and ``refused``
-    is the reason for which the consumer itself gave up.
+    ``copy`` and ``asked``, a device, are what it was called with. ``sent`` are the keywords of the last call of
+    ``__dlpack__``, ``raised`` the types of the exceptions of all of them; ``read_only`` and ``device`` are what the
+    tensor said, ``shares`` tells whether the result views it, and ``refused`` is the reason for which the consumer
+    itself gave up. ``given`` tells that it was handed a capsule, and asked nobody.
     """
 
-    __slots__ = ("copy", "device", "raised", "read_only", "record", "refused", "sent", "shares")
+    __slots__ = ("asked", "copy", "device", "given", "raised", "read_only", "record", "refused", "sent", "shares")
 
-    def __init__(self, copy: int | None) -> None:
+    def __init__(self, copy: int | None, asked: tuple[int, int] | None = None) -> None:
         self.copy = copy
+        self.asked = asked
+        self.given = False
         self.sent: dict[str, Any] = {}
         self.raised: list[str] = []
         self.read_only = False
@@ -206,7 +224,10 @@ def check_import(ex: Exchange, consumer: Consumer, call: Call, result: int) -> N
         fact = f"{consumer.name} raises {told} where the producer raised {call.raised[-1]}"
         ex.complain(Broken.CONTRACT, fact, "from_dlpack/propagates", None)
     # rule: from_dlpack/type-error-retry
-    if call.raised == ["TypeError"] and call.sent and result == NULL:
+    newer = NEWER.intersection(call.sent)
+    if "requests-are-not-dropped" in ex.readings and newer & REQUESTS:
+        newer = frozenset()
+    if call.raised == ["TypeError"] and newer and result == NULL:
         fact = f"{consumer.name} does not try again without the keywords that the producer does not know"
         ex.complain(Broken.CONTRACT, fact, "from_dlpack/type-error-retry", None)
     _check_refused(ex, consumer, call)
@@ -236,8 +257,13 @@ def _check_result(ex: Exchange, consumer: Consumer, call: Call, result: int) -> 
     if call.copy == 0 and not call.shares:
         fact = f"{consumer.name} copies the elements, and was asked not to"
         ex.complain(Broken.CONTRACT, fact, "from_dlpack/copy-false", call.record)
+    # rule: from_dlpack/device
+    if call.asked is not None and call.device != call.asked:
+        fact = f"{consumer.name} gives an array on device {call.device}, and was asked for {call.asked}"
+        ex.complain(Broken.CONTRACT, fact, "from_dlpack/device", call.record)
     # rule: from_dlpack/passes-stream
-    if call.device is not None and call.device[0] in STREAMED and "stream" not in call.sent and consumer.stream != 1:
+    unasked = not call.given and call.device is not None and call.device[0] in STREAMED and "stream" not in call.sent
+    if unasked and consumer.stream != 1 and "stream-is-optional" not in ex.readings:
         fact = f"{consumer.name} works on stream {consumer.stream}, and did not say so"
         ex.complain(Broken.CONTRACT, fact, "from_dlpack/passes-stream", call.record)
     # rule: from_dlpack/read-only-kept
@@ -263,12 +289,15 @@ def same_values(ex: Exchange, left: Array, right: Array) -> bool:
     if right.address not in ex.arrays:
         return True
     mine, theirs = read_values(ex, one), read_values(ex, other)
-    return mine == theirs or all(map(_alike, mine, theirs))
+    return mine == theirs or all(map(alike, mine, theirs))
 
 
-def _alike(left: Any, right: Any) -> bool:
+def alike(left: Any, right: Any) -> bool:
+    """Tell whether two elements are the same; NaNs are, and so are lanes and complex numbers with NaNs in one place."""
     if isinstance(left, tuple):
-        return isinstance(right, tuple) and all(map(_alike, left, right))
+        return isinstance(right, tuple) and all(map(alike, left, right))
+    if isinstance(left, complex) and isinstance(right, complex):
+        return alike(left.real, right.real) and alike(left.imag, right.imag)
     return bool(left == right) or (
         isinstance(left, float) and isinstance(right, float) and isnan(left) and isnan(right)
     )

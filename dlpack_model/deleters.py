@@ -84,6 +84,10 @@ def keeps_owner(ex: Exchange, self: int, manager_ctx: int) -> None:
     ex.py.free(self)
 
 
+def nothing(ex: Exchange, self: int, manager_ctx: int) -> None:
+    """Let go of nothing: what an instrument does, so that a second call does no harm."""
+
+
 def counts_shares(ex: Exchange, self: int, manager_ctx: int) -> None:
     """Free a struct that several exports share when the last of them is deleted."""
     record = ex.records.get(self)
@@ -101,6 +105,7 @@ DELETERS: dict[str, Deleter | None] = {
     "keeps-self": keeps_self,
     "keeps-owner": keeps_owner,
     "counts-shares": counts_shares,
+    "nothing": nothing,
 }
 
 
@@ -116,36 +121,30 @@ def deleter_address(ex: Exchange, name: str, versioned: bool) -> int:
     context = codec.offsets["manager_ctx"][0]
 
     def deleter(self: int) -> None:
+        record = ex.records.get(self)
         ex.running.append(_RUNNING)
         try:
-            _delete(ex, body, name, self, context)
+            ex.deleting(record, self)
+            before = ex.py.error
+            body(ex, self, ex.memory.load_word(self + context))
+            # rule: DLManagedTensor/deleter-leaves-error-indicator
+            if ex.py.error is not before:
+                kind = Broken.ERROR_LEFT if before is None else Broken.ERROR_LOST
+                fact = f"the deleter leaves {ex.py.error!r} where {before!r} was pending"
+                ex.complain(kind, fact, "DLManagedTensor/deleter-leaves-error-indicator", record)
+            if record is not None and record.deleted:
+                _look_for_remains(ex, self, name)
         finally:
             ex.running.pop()
 
     return ex.register((name, versioned), "deleter", f"{name} deleter", deleter)
 
 
-def _delete(ex: Exchange, body: Deleter, name: str, self: int, context: int) -> None:
-    """Run a deleter, and see what it leaves behind."""
-    record = ex.records.get(self)
-    ex.deleting(record, self)
-    before = ex.py.error
-    body(ex, self, ex.memory.load_word(self + context))
-    # rule: DLManagedTensor/deleter-leaves-error-indicator
-    if ex.py.error is not before:
-        kind = Broken.ERROR_LEFT if before is None else Broken.ERROR_LOST
-        fact = f"the deleter leaves {ex.py.error!r} where {before!r} was pending"
-        ex.complain(kind, fact, "DLManagedTensor/deleter-leaves-error-indicator", record)
-    if record is not None and record.deleted:
-        _look_for_remains(ex, self, name)
-
-
 def _look_for_remains(ex: Exchange, self: int, name: str) -> None:
     """Diagnose a deleter that has not deleted the struct, or has not let go of what the struct kept alive."""
     record = ex.records[self]
-    block = ex.memory.nearest(self)
     # rule: DLManagedTensor/deleter-deletes-self
-    if block is not None and block.died is None and not ex.finalised:
+    if record.block is not None and record.block.died is None and not ex.finalised:
         fact = f"the {name} deleter of export {record.number} returns, and its struct was not freed"
         ex.complain(Broken.NO_OWNER, fact, "DLManagedTensor/deleter-deletes-self", record)
     # rule: DLManagedTensor/deleter-releases-owner
@@ -157,7 +156,7 @@ def _look_for_remains(ex: Exchange, self: int, name: str) -> None:
 def call_deleter(ex: Exchange, managed: int, *, versioned: bool, checks_null: bool = True) -> None:
     """Call the deleter that stands in a managed tensor, with the tensor; where it is NULL, nothing is called."""
     record = ex.records.get(managed)
-    if record is not None and record.deleted and record.calls:
+    if record is not None and record.deleted:
         fact = f"the deleter of export {record.number} is called a second time, out of a struct that was freed"
         ex.complain(Broken.DELETER_TWICE, fact, "DLManagedTensor/deleter-once", record)
     codec = ex.abi.versioned if versioned else ex.abi.legacy

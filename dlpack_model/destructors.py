@@ -141,9 +141,16 @@ def destructor_address(ex: Exchange, name: str, versioned: bool) -> int:
     def destroy(self: int) -> None:
         name = ex.name_of(self)
         ex.event({"dlpack": "destructor", "of": self, "name": None if name is None else name.decode(errors="replace")})
+        before = ex.py.error
         ex.running.append(running)
         try:
-            _destroy(ex, destructor, self, versioned)
+            destructor.body(ex, self, versioned)
+            # rule: capsule-destructor/leaves-error-indicator
+            if ex.py.error is not before:
+                kind = Broken.ERROR_LEFT if before is None else Broken.ERROR_LOST
+                fact = f"the destructor {destructor.name} leaves {ex.py.error!r} where {before!r} was pending"
+                rule = "capsule-destructor/leaves-error-indicator"
+                ex.complain(kind, fact, rule, ex.by_capsule.get(self), self)
         finally:
             ex.running.pop()
 
@@ -151,14 +158,3 @@ def destructor_address(ex: Exchange, name: str, versioned: bool) -> int:
     address = ex.register(key, "destructor", f"{destructor.name} destructor", destroy)
     ex.destructors[address] = destructor, versioned
     return address
-
-
-def _destroy(ex: Exchange, destructor: Destructor, self: int, versioned: bool) -> None:
-    """Run a destructor, and see what it does to the error indicator."""
-    before = ex.py.error
-    destructor.body(ex, self, versioned)
-    # rule: capsule-destructor/leaves-error-indicator
-    if ex.py.error is not before:
-        kind = Broken.ERROR_LEFT if before is None else Broken.ERROR_LOST
-        fact = f"the destructor {destructor.name} leaves {ex.py.error!r} where {before!r} was pending"
-        ex.complain(kind, fact, "capsule-destructor/leaves-error-indicator", ex.by_capsule.get(self), self)

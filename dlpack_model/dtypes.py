@@ -87,13 +87,13 @@ def _nearest(table: tuple[float, ...], value: float) -> int:
     return min(numbers, key=lambda raw: (abs(table[raw] - value) if table[raw] != value else 0.0, raw))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class DType:
     """One element type: ``code``, ``bits`` of one lane, ``lanes``, and its ``name``.
 
     ``decode`` turns the unsigned integer that the bits of one lane make into a value, ``encode`` turns it back.
     ``triple`` is what stands in a ``DLDataType``, ``element_bits`` counts all lanes together, ``itemsize`` the bytes
-    that an element takes where it is not packed.
+    that an element takes where it is not packed. There is one object for each type: they are compared by identity.
     """
 
     code: int

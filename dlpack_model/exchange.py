@@ -6,7 +6,7 @@ was called. What is not as the rules have it is a diagnosis, as soon as it can b
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +16,11 @@ from dlpack_model.readings import readings_named
 from dlpack_model.violations import Broken, Violation
 
 if TYPE_CHECKING:
+    from capsule_model.memory import Block
     from dlpack_model.arrays import Array
     from dlpack_model.destructors import Destructor
     from dlpack_model.exchange_api import Api
+    from dlpack_model.tensor import Layout
 
 __all__ = ["EVERYTHING", "NAMES", "Exchange", "Names", "Record"]
 
@@ -48,6 +50,7 @@ class Record:
 
     ``exports`` counts the promises that its deleter will be called once, ``calls`` how often it was. ``claims`` are
     the owners that are no capsules, by name; ``consumed`` the capsules that were consumed, with the consumer.
+    ``deleted`` tells that the deleter was called for every export. ``block`` is the memory that it lies in.
     """
 
     address: int
@@ -63,11 +66,8 @@ class Record:
     claims: list[tuple[str, int]] = field(default_factory=list)
     consumed: dict[int, str] = field(default_factory=dict)
     history: list[tuple[str, int]] = field(default_factory=list)
-
-    @property
-    def deleted(self) -> bool:
-        """Tell whether the deleter was called for every export."""
-        return self.calls >= self.exports
+    deleted: bool = False
+    block: Block | None = None
 
     @property
     def names(self) -> Names:
@@ -96,9 +96,7 @@ class Exchange:
     ) -> None:
         self.py = py
         self.memory = py.memory
-        self.header = header_named(header)
-        self.readings = readings_named(readings)
-        self.null_strides = self.header.null_strides or "null-strides" in readings
+        self.follow(header, readings)
         self.memory.most = most
         self.abi: Abi = abi_for(py.profile.word, py.profile.order, most)
         self.watch = watch
@@ -111,6 +109,7 @@ class Exchange:
         self.by_capsule: dict[int, Record] = {}
         self.destructors: dict[int, tuple[Destructor, bool]] = {}
         self.registered: dict[Any, int] = {}
+        self.layouts: dict[tuple[object, ...], Layout] = {}
         self.static: dict[bytes, int] = {}
         self.text_of: dict[int, bytes] = {}
         self.tables: dict[int, Api] = {}
@@ -122,6 +121,14 @@ class Exchange:
         self.gil = True
         self.finalised = False
         self.exported = 0
+
+    def follow(self, header: tuple[int, int], readings: frozenset[str]) -> None:
+        """Take the rules from a version of ``dlpack.h``, and of each contradiction the side that is named."""
+        self.header = header_named(header)
+        self.readings = readings_named(readings)
+        self.null_strides = self.header.null_strides or "null-strides" in readings
+        # What was found to be in order under other rules has to be looked at again.
+        self.rules = f"{header} {sorted(readings)}"
 
     def cstring(self, text: bytes) -> int:
         """Return the address of a statically allocated string, the same one each time."""
@@ -189,8 +196,10 @@ class Exchange:
         if record is None:
             self.exported += 1
             record = Record(address, versioned, self.exported, producer, has_deleter, array)
+            record.block = self.memory.nearest(address)
             self.records[address] = self.live[address] = record
         record.exports += 1
+        record.deleted = False
         self.note(record, f"export {record.number} of {array.name} made by {producer}")
         return record
 
@@ -212,7 +221,10 @@ class Exchange:
 
     def unclaim(self, record: Record, owner: int) -> None:
         """Note that an owner is no more."""
-        record.claims[:] = [claim for claim in record.claims if claim[1] != owner]
+        for claim in record.claims:
+            if claim[1] == owner:
+                record.claims.remove(claim)
+                return
 
     def deleting(self, record: Record | None, address: int) -> None:
         """Note that a deleter was entered."""
@@ -227,14 +239,18 @@ class Exchange:
             fact = f"the deleter of export {record.number} is called a second time"
             self.complain(Broken.DELETER_TWICE, fact, "DLManagedTensor/deleter-once", record)
         self.note(record, "deleter called")
-        if record.deleted:
+        if record.calls >= record.exports:
+            record.deleted = True
             self.live.pop(address, None)
 
-    def touch(self, record: Record | None, doing: str) -> None:
+    def sends(self, keywords: Mapping[str, Any]) -> None:
+        """Be told of the keywords that a consumer sends; there is nothing to do but for somebody who looks on."""
+
+    def touch(self, record: Record | None, who: str, doing: str) -> None:
         """Diagnose somebody who uses a managed tensor after its deleter was called."""
         # rule: DLManagedTensor/no-use-after-deleter
-        if record is not None and record.deleted and record.calls:
-            fact = f"{doing} export {record.number}, whose deleter was called"
+        if record is not None and record.deleted:
+            fact = f"{who} {doing} export {record.number}, whose deleter was called"
             self.complain(Broken.USE_AFTER_DELETER, fact, "DLManagedTensor/no-use-after-deleter", record)
 
     def check(self) -> None:
@@ -246,10 +262,15 @@ class Exchange:
     def _check_owners(self, record: Record) -> None:
         owners = record.claims
         for capsule in record.capsules:
-            owns = self._capsule_owns(record, capsule)
-            if owns is None:
+            struct = self.py.capsule_at(capsule)
+            if struct is None or struct.destructor == NULL:
+                continue
+            known = self.destructors.get(struct.destructor)
+            if known is None:
+                # Who deletes is not known where a program brings a destructor of its own.
                 return
-            if owns:
+            destructor, versioned = known
+            if destructor.deletes(self.text_at(struct.name), NAMES[versioned]):
                 owners = [*owners, ("its capsule", capsule)]
         outstanding = record.exports - record.calls
         # rule: DLManagedTensor/one-owner
@@ -260,17 +281,6 @@ class Exchange:
         if len(owners) < outstanding:
             fact = f"export {record.number} has no owner left, and its deleter was not called"
             self.complain(Broken.NO_OWNER, fact, "DLManagedTensor/deleter-is-called", record)
-
-    def _capsule_owns(self, record: Record, capsule: int) -> bool | None:
-        """Tell whether a capsule will call the deleter when it dies; None where that is not known."""
-        struct = self.py.capsule_at(capsule)
-        if struct is None or struct.destructor == NULL:
-            return False
-        known = self.destructors.get(struct.destructor)
-        if known is None:
-            return None
-        destructor, versioned = known
-        return destructor.deletes(self.text_at(struct.name), NAMES[versioned])
 
     def leaks(self) -> list[Record]:
         """Return the managed tensors whose deleter has not been called for every export, to ask at the end."""
@@ -296,6 +306,7 @@ class Exchange:
         """Return tensor, flags and version of a managed tensor, as they stand in memory; the old struct has none."""
         codec = self.abi.versioned if versioned else self.abi.legacy
         fields = codec.unpack(self.memory.read(managed, codec.size))
+        # As DLTensor._make does, spelled out: every export and every import passes here.
         if versioned:
-            return DLTensor._make(fields[5:]), fields[4], fields[:2]
-        return DLTensor._make(fields[:10]), 0, (0, 0)
+            return tuple.__new__(DLTensor, fields[5:]), fields[4], fields[:2]
+        return tuple.__new__(DLTensor, fields[:10]), 0, (0, 0)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from capsule_model import NULL
-from dlpack_model.abi import READ_ONLY, DLTensor
+from dlpack_model.abi import IS_SUBBYTE_TYPE_PADDED, READ_ONLY, DLTensor
 from dlpack_model.arrays import Array, new_array, place_array
 from dlpack_model.deleters import call_deleter
 from dlpack_model.dtypes import element_type
@@ -197,7 +197,9 @@ def _pointer(ex: Exchange, table: int, name: str) -> int:
 
 def _failed(ex: Exchange, name: str, status: int | None) -> bool:
     """Tell whether a call failed, and hold it to having said why."""
-    failed = status == NULL if "pointer-returned" in ex.readings else status != 0
+    # Only the comments of the first two functions speak of a pointer.
+    pointer = "pointer-returned" in ex.readings and name in FUNCTIONS[:2]
+    failed = status == NULL if pointer else status != 0
     # rule: DLPackExchangeAPI/error-with-failure
     if failed and ex.py.error is None:
         fact = f"{name} fails without an exception"
@@ -322,7 +324,7 @@ def import_tensor(ex: Exchange, table: int, tensor: int) -> int:
 
 def _to_py_object(ex: Exchange, producer: Producer, quirks: frozenset[str], tensor: int, out: int) -> int:
     record = ex.records.get(tensor)
-    ex.touch(record, f"{producer.name} imports")
+    ex.touch(record, producer.name, "imports")
     view, flags, version = ex.tensor_at(tensor, True)
     # rule: from_dlpack/verifies-version
     if version[0] != MAJOR or quirks & {"import-fails", "import-fails-and-deletes"}:
@@ -330,8 +332,9 @@ def _to_py_object(ex: Exchange, producer: Producer, quirks: frozenset[str], tens
             call_owned_deleter(ex, tensor)
         ex.set_error("BufferError", "cannot be imported")
         return -1
-    array = Array(NULL, f"{producer.name}'s view", producer, read_layout(ex, view), view.data, record=record)
-    array.flags = flags & READ_ONLY
+    layout = read_layout(ex, view, padded=flags & IS_SUBBYTE_TYPE_PADDED != 0, before_1_2=version < (1, 2))
+    array = Array(NULL, f"{producer.name}'s view", producer, layout, view.data, record=record)
+    array.flags = flags & (READ_ONLY | IS_SUBBYTE_TYPE_PADDED)
     place_array(ex, array)
     if record is not None:
         # rule: managed_tensor_to_py_object_no_sync/steals

@@ -27,14 +27,15 @@ KEYWORDS = ("stream", "max_version", "dl_device", "copy")
 Keywords = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Producer:
     """Say what a library does when it exports an array.
 
     ``version`` is the newest DLPack that it speaks, ``legacy`` whether it still makes the old struct, ``structs``
     what it makes whatever it is asked for (None: what was negotiated). ``keywords`` are those that its method takes.
-    ``devices`` are the device types that it can copy to. The other fields are the ways in which producers differ,
-    or go wrong.
+    ``devices`` are the device types that it can copy to. ``returns`` is the type of what its method returns instead of
+    a capsule; with ``repeats`` it returns its capsule again, consumed or not. The other fields are the ways in which
+    producers differ, or go wrong.
     """
 
     name: str = "producer"
@@ -67,6 +68,8 @@ class Producer:
     synchronises_anyway: bool = False
     read_only_error: bool = True
     wrong_error: str | None = None
+    returns: str | None = None
+    repeats: bool = False
 
 
 # Deviations by name; each changes one thing of a well-behaved producer.
@@ -146,6 +149,11 @@ def _export(ex: Exchange, array: Array, keywords: Keywords) -> int:
         return ex.set_error(*producer.raises)
     if producer.fails_silently:
         return NULL
+    if producer.returns is not None:
+        return ex.py.new_object(producer.returns)
+    if producer.repeats and (made := _living_capsule(ex, array)) != NULL:
+        ex.py.Py_INCREF(made)
+        return made
     versioned = _struct(producer, keywords.get("max_version"))
     if versioned is None:
         # rule: __dlpack__/max-version-too-old
@@ -153,9 +161,12 @@ def _export(ex: Exchange, array: Array, keywords: Keywords) -> int:
     if array.layout.form.swapped and not producer.exports_non_native:
         # rule: DLDataType/native-endianness
         return ex.set_error("BufferError", "only the native byte order can be exported")
-    if array.read_only and not versioned and producer.read_only_error:
+    if array.read_only and not versioned and producer.read_only_error and keywords.get("copy") != 1:
         # rule: __dlpack__/read-only-needs-flags
         return ex.set_error("BufferError", "the old struct cannot say that the data are read-only")
+    if array.layout.padded and not (versioned and producer.version >= (1, 1)):
+        # rule: __dlpack__/padded-needs-flags
+        return ex.set_error("BufferError", "before DLPack 1.1 no struct can say that sub-byte elements are padded")
     device = keywords.get("dl_device") or array.layout.device
     if producer.ignores_device:
         device = array.layout.device
@@ -166,18 +177,40 @@ def _export(ex: Exchange, array: Array, keywords: Keywords) -> int:
     if device != array.layout.device and copy == 0 and not producer.copies_anyway:
         # rule: __dlpack__/copy-false
         return ex.set_error(producer.wrong_error or "BufferError", "another device needs a copy")
-    try:
-        if not producer.ignores_stream:
-            synchronise(ex, array, device, keywords.get("stream"))
-    except Refused as refusal:
-        return ex.set_error(refusal.type, str(refusal))
-    copied = (copy == 1 and producer.copies) or device != array.layout.device or producer.copies_anyway
+    stream = keywords.get("stream")
+    if stream is not None or array.made_on is not None:
+        try:
+            synchronise(ex, array, device, stream)
+        except Refused as refusal:
+            return ex.set_error(refusal.type, str(refusal))
+    copied = producer.copies_anyway or device != array.layout.device or (copy == 1 and producer.copies)
     source = _copy_of(ex, array, device) if copied else array
     capsule = _capsule(ex, source, versioned, copied)
     if copied:
         ex.py.Py_DECREF(source.address)
-    check_export(ex, array, keywords, capsule, copied)
+    asked = (versioned, copied, keywords.get("max_version"), keywords.get("dl_device"), copy, stream)
+    _hold_to_contract(ex, array, keywords, capsule, copied, (ex.rules, producer, *asked))
+    if producer.repeats:
+        # The producer's own reference: it has no moment at which to give it back.
+        ex.py.Py_INCREF(capsule)
     return capsule
+
+
+def _living_capsule(ex: Exchange, array: Array) -> int:
+    """Return a capsule of the array that is alive, consumed or not, NULL where there is none."""
+    made = (capsule for capsule, record in ex.by_capsule.items() if record.array is array)
+    return next((capsule for capsule in made if ex.py.capsule_at(capsule) is not None), NULL)
+
+
+def _hold_to_contract(
+    ex: Exchange, array: Array, keywords: Keywords, capsule: int, copied: bool, situation: tuple[Any, ...]
+) -> None:
+    """Check an export; one that was found in order needs no second look where all that it depends on is the same."""
+    if situation not in array.in_order:
+        known = len(ex.unwatched)
+        check_export(ex, array, keywords, capsule, copied)
+        if len(ex.unwatched) == known:
+            array.in_order.add(situation)
 
 
 def _struct(producer: Producer, max_version: tuple[int, int] | None) -> bool | None:
@@ -247,9 +280,8 @@ def export_managed(ex: Exchange, array: Array, versioned: bool, copied: bool) ->
     layout = array.layout
     ndim = len(layout.shape)
     codec = ex.abi.versioned if versioned else ex.abi.legacy
-    tail = codec.size + -codec.size % 8
-    managed = ex.py.malloc(tail + 16 * ndim)
-    shape = managed + tail if ndim else NULL
+    managed = ex.py.malloc(codec.behind + 16 * ndim)
+    shape = managed + codec.behind if ndim else NULL
     strides = shape + 8 * ndim if ndim and not producer.null_strides else NULL
     data = (array.data, layout.address - array.data) if producer.byte_offset else (layout.address, 0)
     if layout.form.size == 0 and not producer.data_of_nothing:
@@ -266,8 +298,7 @@ def export_managed(ex: Exchange, array: Array, versioned: bool, copied: bool) ->
         if versioned
         else codec.pack(*tensor, array.address, deleter)
     )
-    raw += bytes(tail - codec.size) + ex.abi.integers((*layout.shape, *layout.strides))
-    ex.memory.write(managed, raw)
+    ex.memory.write(managed, raw + bytes(codec.behind - codec.size) + ex.abi.integers(layout.shape + layout.strides))
     ex.py.Py_INCREF(array.address)
     ex.book(managed, versioned=versioned, has_deleter=deleter != NULL, array=array, producer=producer.name)
     return managed

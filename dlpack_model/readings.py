@@ -71,9 +71,43 @@ READINGS: dict[str, Reading] = {
         Reading(
             "exchange-api-as-int",
             "dlpack.h 1.2 puts the exchange API on the type as an int under __c_dlpack_exchange_api__; 1.3 as a "
-            "capsule under __dlpack_c_exchange_api__.",
+            "capsule under __dlpack_c_exchange_api__, and further down still as an int.",
             "the capsule of 1.3.",
             "the int of 1.2.",
+        ),
+        Reading(
+            "copies-may-be-unmarked",
+            "the Python specification for DLPack says first that a library may flag a copy, then that it must; the "
+            "array API standard says must.",
+            "must: a copy in a struct with flags is marked.",
+            "may: a copy without the flag is right.",
+        ),
+        Reading(
+            "devices-of-the-standard",
+            "dlpack.h names sixteen device types; the array API standard lists ten of them as the valid ones.",
+            "the header.",
+            "the standard: __dlpack_device__ answers one of the ten.",
+        ),
+        Reading(
+            "mismatch-deleted-by-consumer",
+            "dlpack.h has the consumer call the deleter of a struct of another major version; the Python specification "
+            "for DLPack has the capsule's destructor call it for a capsule that was not renamed.",
+            "either: what counts is that it is called, and once.",
+            "the header literally: the consumer renames the capsule and calls the deleter itself.",
+        ),
+        Reading(
+            "requests-are-not-dropped",
+            "the array API standard has a consumer ask again without max_version, dl_device and copy after TypeError; "
+            "it also has from_dlpack copy, or stay on a device, whenever it is asked to.",
+            "both: the keywords are dropped, and the consumer does itself, or refuses, what it was asked for.",
+            "where a copy or a device was asked for, nothing is dropped, and TypeError reaches the caller.",
+        ),
+        Reading(
+            "stream-is-optional",
+            "the Python specification for DLPack has the consumer pass its stream; the array API standard calls every "
+            "stream but None optional.",
+            "the Python specification: who works on a stream other than the default one says so.",
+            "the standard: no stream need be passed.",
         ),
     )
 }

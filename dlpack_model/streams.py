@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from dlpack_model.arrays import Array
     from dlpack_model.exchange import Exchange
 
-__all__ = ["NO_SYNCHRONISATION", "STREAMED", "Refused", "allowed", "stream_of", "synchronise"]
+__all__ = ["NO_SYNCHRONISATION", "STREAMED", "Refused", "allowed", "stream_of", "stream_on", "synchronise"]
 
 CUDA = frozenset({int(DLDeviceType.kDLCUDA), int(DLDeviceType.kDLCUDAManaged)})
 ROCM = frozenset({int(DLDeviceType.kDLROCM)})
@@ -52,12 +52,17 @@ def stream_of(device_type: int, stream: int | None) -> int:
     return stream
 
 
+def stream_on(device_type: int, stream: int | None) -> int | None:
+    """Return the number that a consumer's stream has on a device: the legacy default stream is 1, and 0 on ROCm."""
+    return 0 if stream == LEGACY_DEFAULT and device_type in ROCM else stream
+
+
 def synchronise(ex: Exchange, array: Array, device: tuple[int, int], stream: int | None) -> None:
     """Make the consumer's stream wait for what is still being computed; raise ``Refused`` for a bad stream.
 
     With -1 nothing is synchronised; a copy to a device without streams waits until all is done.
     """
-    wrong = allowed(device[0], stream)
+    wrong = None if array.producer.ignores_stream else allowed(device[0], stream)
     if wrong is not None:
         raise Refused(wrong)
     if array.made_on is None:

@@ -121,8 +121,24 @@ def compact_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(reversed(strides))
 
 
-def read_layout(ex: Exchange, tensor: DLTensor, *, padded: bool = False) -> Layout:
-    """Return the layout that a ``DLTensor`` describes, or raise the diagnosis of one that makes no sense."""
+def read_layout(ex: Exchange, tensor: DLTensor, *, padded: bool = False, before_1_2: bool = False) -> Layout:
+    """Return the layout that a ``DLTensor`` describes, or raise the diagnosis of one that makes no sense.
+
+    ``before_1_2`` is said of a tensor in a struct of a version whose strides may be NULL. A tensor that says the same
+    as one before it has the same layout.
+    """
+    ndim = tensor.ndim
+    if ndim <= 0 or NULL in (tensor.shape, tensor.strides):
+        return _checked_layout(ex, tensor, padded, before_1_2)
+    read = ex.memory.read
+    said = (read(tensor.shape, 8 * ndim), read(tensor.strides, 8 * ndim), tensor[:7], tensor[9], padded, ex.rules)
+    layout = ex.layouts.get(said)
+    if layout is None:
+        layout = ex.layouts[said] = _checked_layout(ex, tensor, padded, before_1_2)
+    return layout
+
+
+def _checked_layout(ex: Exchange, tensor: DLTensor, padded: bool, before_1_2: bool) -> Layout:
     ndim = tensor.ndim
     # rule: DLTensor/ndim
     if ndim < 0:
@@ -148,7 +164,7 @@ def read_layout(ex: Exchange, tensor: DLTensor, *, padded: bool = False) -> Layo
             strides = ex.abi.integers_from(ex.memory.read(tensor.strides, 8 * ndim))
         else:
             # rule: DLTensor/strides-not-null
-            if not ex.null_strides:
+            if not (ex.null_strides or before_1_2):
                 fact = f"strides are NULL with ndim {ndim}; from DLPack 1.2 on they must not be"
                 ex.complain(Broken.CONTRACT, fact, "DLTensor/strides-not-null")
             strides = compact_strides(shape)

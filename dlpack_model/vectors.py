@@ -19,14 +19,15 @@ from dlpack_model import (
     dtypes,
     exchange,
     exchange_api,
+    importing,
     producer,
     streams,
+    suitability,
     tensor,
 )
-from dlpack_model.abi import DLTensor, header_named
+from dlpack_model.abi import DLTensor
 from dlpack_model.arrays import Array
 from dlpack_model.exchange import Exchange, Record
-from dlpack_model.readings import readings_named
 from dlpack_model.violations import Broken
 
 if TYPE_CHECKING:
@@ -264,7 +265,7 @@ def _fields(machine: Machine, args: Args, bind: str | None) -> Any:
         version = [found.pop("major"), found.pop("minor")]
         return {"fields": {"version": version} | {name: None if word == NULL else 1 for name, word in found.items()}}
     record = _record_of(machine, args, "capsule")
-    ex.touch(record, "the program reads")
+    ex.touch(record, "the program", "reads")
     raw = _raw_fields(ex, record)
     inner = {name.removeprefix("dl_tensor."): value for name, value in raw.items() if name.startswith("dl_tensor.")}
     shown: dict[str, Any] = {}
@@ -430,20 +431,18 @@ def _header(machine: Machine, args: Args, bind: str | None) -> Any:
     ex = exchange_of(machine)
     version = _pair(machine, args, "version")
     try:
-        ex.header = header_named(version or (1, 3))
+        ex.follow(version or (1, 3), ex.readings)
     except ValueError as error:
         raise _bad(machine, error) from None
-    ex.null_strides = ex.header.null_strides or "null-strides" in ex.readings
     return NOTHING
 
 
 def _reading(machine: Machine, args: Args, bind: str | None) -> Any:
     ex = exchange_of(machine)
     try:
-        ex.readings = readings_named(ex.readings | {_word(args, "reading", "")})
+        ex.follow(ex.header.version, ex.readings | {_word(args, "reading", "")})
     except ValueError as error:
         raise _bad(machine, error) from None
-    ex.null_strides = ex.header.null_strides or "null-strides" in ex.readings
     return NOTHING
 
 
@@ -518,6 +517,8 @@ EXTENSION = Extension(
         streams,
         contract,
         producer,
+        suitability,
+        importing,
         consumer,
         exchange_api,
     ),

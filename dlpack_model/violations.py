@@ -40,8 +40,8 @@ CONSEQUENCE = {
     Broken.USE_AFTER_DELETER: "the memory may already belong to another object: wrong values or a crash",
     Broken.CONSUMED_TWICE: "two objects believe that they own one export: a double free when the second dies",
     Broken.NULL_DELETER: "the process jumps to address 0 and dies",
-    Broken.WRONG_STRUCT: "version, flags and context are read as data pointer, shape and deleter: the process jumps "
-    "to whatever stands there",
+    Broken.WRONG_STRUCT: "version and flags are read as pointers to data and shape, and what is no function is called "
+    "as the deleter: the process jumps to whatever stands there",
     Broken.PAST_FLAGS: "another major version may lay these fields out otherwise: anything can be read there",
     Broken.MALFORMED: "the consumer reads memory that does not belong to the tensor",
     Broken.WRONG_VALUES: "the consumer computes with other numbers than the producer stored",

@@ -14,7 +14,7 @@ from capsule_model.trace.expectation import holds
 
 __all__ = ["LEVELS", "RULE_ID", "Rule", "read_rules", "rules_about", "with_vectors"]
 
-LEVELS = ("MUST", "MAY", "UNDEFINED")
+LEVELS = ("MUST", "SHOULD", "MAY", "UNDEFINED")
 RULE_ID = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*/[A-Za-z0-9_-]+")
 
 _HEADING = re.compile(r"^(#{1,6})\s+(.*?)\s*$")

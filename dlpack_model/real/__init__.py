@@ -1,1 +1,1 @@
-"""The exchange held against reality: real libraries, fed through ctypes by a producer that the model describes."""
+"""What is held against reality: real interpreters and libraries, each in a process of its own."""

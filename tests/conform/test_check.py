@@ -45,7 +45,7 @@ def vector(**changes: Any) -> dict[str, Any]:
     ("rules", "code", "listed", "finding"),
     [
         ([rule(), rule()], {"A/a"}, ["A/a"], "a.md:3: rule A/a stands 2 times; expected once"),
-        ([rule(level="SHOULD")], {"A/a"}, ["A/a"], "a.md:3: rule A/a has the level 'SHOULD'; expected one of MUST"),
+        ([rule(level="OUGHT")], {"A/a"}, ["A/a"], "a.md:3: rule A/a has the level 'OUGHT'; expected one of MUST"),
         ([rule(source="")], {"A/a"}, ["A/a"], "a.md:3: rule A/a has no source"),
         ([rule(sentence="")], {"A/a"}, ["A/a"], "a.md:3: rule A/a has no sentence"),
         ([rule()], set(), ["A/a"], "a.md:3: rule A/a is named nowhere in the code"),
@@ -92,9 +92,10 @@ def test_a_rule_that_no_release_build_reaches() -> None:
     assert list(findings_of_scope([rule("A/never", "UNDEFINED")], [vector()], PROFILES["cpython-3.11"])) == []
 
 
-def test_nothing_is_found_where_all_is_tied() -> None:
-    """A rule with level, source, sentence, code and vector is no finding, nor is a sound vector."""
-    assert list(findings_of_rules([rule()], {"A/a": ["m.py:1"]}, [vector(rules=["A/a"])])) == []
+@pytest.mark.parametrize("level", ["MUST", "SHOULD", "MAY", "UNDEFINED"])
+def test_nothing_is_found_where_all_is_tied(level: str) -> None:
+    """A rule with one of the levels, source, sentence, code and vector is no finding, nor is a sound vector."""
+    assert list(findings_of_rules([rule(level=level)], {"A/a": ["m.py:1"]}, [vector(rules=["A/a"])])) == []
     assert list(findings_of_vectors([vector()])) == []
 
 
