@@ -32,6 +32,14 @@ __all__ = [
     "release",
 ]
 
+# The attributes that exceptions have besides their arguments, by type; ImportError has them in every version.
+ATTRIBUTES: dict[str, tuple[str, ...]] = {
+    name: attributes
+    for base, attributes in ((ImportError, ("name", "path")), (AttributeError, ("name", "obj")), (NameError, ("name",)))
+    for name, cls in vars(builtins).items()
+    if isinstance(cls, type) and issubclass(cls, base)
+}
+
 
 class PyErr:
     """An exception object: its type's name, its argument, and the attributes that a reader can ask for.
@@ -75,17 +83,10 @@ def release(py: Process, error: PyErr) -> None:
 
 def new_exception(py: Process, type: str, text: str) -> PyErr:
     """Return an exception as ``raise TYPE(text)`` makes it, with the attributes that its type gives it."""
-    cls = getattr(builtins, type)
-    attributes: dict[str, str | None] = {}
-    if issubclass(cls, ImportError):
-        attributes = {"name": None, "path": None}
-    elif "attribute-error-context" in py.behaviours:
-        if issubclass(cls, AttributeError):
-            attributes = {"name": None, "obj": None}
-        elif issubclass(cls, NameError):
-            attributes = {"name": None}
     error = PyErr(type, text)
-    error.attributes = attributes
+    names = ATTRIBUTES.get(type)
+    if names is not None and ("path" in names or "attribute-error-context" in py.behaviours):
+        error.attributes = dict.fromkeys(names)
     return error
 
 
@@ -111,11 +112,12 @@ def PyErr_Format(py: Process, error: PyErr) -> None:
 
 def PyErr_SetString(py: Process, type: str, text: str) -> None:
     """Replace the pending exception by a new one. Nothing is chained."""
+    error = new_exception(py, type, text)
     if py.error is not None:
-        PyErr_SetObject(py, PyErr(type, text))
+        PyErr_SetObject(py, error)
         return
     # rule: error-indicator/replaced-not-chained
-    py.error = PyErr(type, text)
+    py.error = error
 
 
 def PyErr_Clear(py: Process) -> None:

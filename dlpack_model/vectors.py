@@ -40,11 +40,11 @@ MAX_BYTES = 1 << 16
 _OBJECT_QUIRKS = ("non-native", "padded")
 
 
-def exchange_of(machine: Machine) -> Exchange:
-    """Return the exchange of a vector's process, made when it is first asked for."""
+def exchange_of(machine: Machine, **options: Any) -> Exchange:
+    """Return the exchange of a vector's process, made with the options when it is first asked for."""
     found = machine.extra.get("dlpack")
     if found is None:
-        found = machine.extra["dlpack"] = Exchange(machine.py, event=lambda event: _event(machine, event))
+        found = machine.extra["dlpack"] = Exchange(machine.py, event=lambda event: _event(machine, event), **options)
     assert isinstance(found, Exchange)
     return found
 

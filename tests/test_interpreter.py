@@ -208,6 +208,24 @@ def test_the_error_indicator(py: Interpreter) -> None:
     py.PyErr_Clear()
 
 
+@pytest.mark.parametrize(
+    ("profile", "type", "attributes"),
+    [
+        ("cpython-3.13", "AttributeError", {"name": None, "obj": None}),
+        ("cpython-3.9", "AttributeError", None),
+        ("cpython-3.9", "ModuleNotFoundError", {"name": None, "path": None}),
+        ("cpython-3.13", "UnboundLocalError", {"name": None}),
+        ("cpython-3.13", "ValueError", None),
+    ],
+)
+def test_exceptions_have_the_attributes_of_their_type(profile: str, type: str, attributes: object) -> None:
+    """An exception made from a text has what its type has, as far as the version knows it."""
+    py = Interpreter(profile)
+    py.PyErr_SetString(type, "t")
+    assert py.error is not None
+    assert py.error.attributes == attributes
+
+
 def test_each_thread_has_an_indicator_of_its_own(py: Interpreter) -> None:
     """Switching puts the indicator aside, and coming back finds it again."""
     py.PyErr_SetString("KeyError", "main")
