@@ -160,4 +160,4 @@ def call_deleter(ex: Exchange, managed: int, *, versioned: bool, checks_null: bo
         if not checks_null:
             ex.complain(Broken.NULL_DELETER, "a NULL deleter is called", "DLManagedTensor/deleter-may-be-null", record)
         return
-    ex.py.functions.typed(deleter, "deleter").call(managed)
+    ex.py.call(deleter, "deleter", managed)
