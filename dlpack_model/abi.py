@@ -18,7 +18,9 @@ __all__ = [
     "DLPACK_VERSIONS",
     "IS_COPIED",
     "IS_SUBBYTE_TYPE_PADDED",
+    "MAJOR",
     "READ_ONLY",
+    "STANDARD_DEVICES",
     "STRUCTS",
     "Abi",
     "Codec",
@@ -32,6 +34,8 @@ __all__ = [
 ]
 
 Version = tuple[int, int]
+# The major version of dlpack.h that is modelled.
+MAJOR = 1
 
 
 class DLDeviceType(IntEnum):
@@ -53,6 +57,10 @@ class DLDeviceType(IntEnum):
     kDLHexagon = 16
     kDLMAIA = 17
     kDLTrn = 18
+
+
+# Those that the array API standard names.
+STANDARD_DEVICES = frozenset({1, 2, 3, 4, 7, 8, 9, 10, 13, 14})
 
 
 class DLDataTypeCode(IntEnum):
@@ -270,6 +278,8 @@ class Abi:
         self.most = most
         self.layouts = _structs(word, most)
         self.codecs = {name: Codec(layout, order) for name, layout in self.layouts.items()}
+        # What a struct of the version that consumers know begins with.
+        self.major = MAJOR.to_bytes(4, order)
         self.int64s: dict[int, struct.Struct] = {}
         self.tensor = self.codecs["DLTensor"]
         self.legacy = self.codecs["DLManagedTensor"]

@@ -43,7 +43,7 @@ class Array:
     release: Callable[[Exchange, Array], None] | None = None
     copied: bool = False
     made_on: int | None = None
-    ready: set[int | None] = field(default_factory=set)
+    ready: frozenset[int] = frozenset()
     in_order: dict[tuple[object, ...], bool] = field(default_factory=dict)
     plans: dict[tuple[object, ...], Plan] = field(default_factory=dict)
 

@@ -101,7 +101,9 @@ def _ask(ex: Exchange, consumer: Consumer, array: Array, device: tuple[int, int]
     if consumer.sends_stream and asked[0] in consumer.streamed:
         # rule: from_dlpack/passes-stream
         keywords["stream"] = stream_on(asked[0], consumer.stream)
-    capsule = _call(ex, array, call, keywords)
+    call.sent = keywords
+    ex.sends(keywords)
+    capsule = __dlpack__(ex, array, keywords)
     if capsule != NULL and not consumer.retries_none:
         return capsule
     for attempt in _further(ex, consumer, keywords):
@@ -115,19 +117,15 @@ def _ask(ex: Exchange, consumer: Consumer, array: Array, device: tuple[int, int]
             call.raised.append("TypeError")
             # rule: from_dlpack/type-error-retry
             ex.py.PyErr_Clear()
-        capsule = _call(ex, array, call, attempt)
+        call.sent = attempt
+        ex.sends(attempt)
+        capsule = __dlpack__(ex, array, attempt)
     if capsule != NULL:
         # What was raised before is answered by that.
         call.raised.clear()
     elif ex.py.error is not None:
         call.raised.append(ex.py.error.type)
     return capsule
-
-
-def _call(ex: Exchange, array: Array, call: Call, keywords: dict[str, Any]) -> int:
-    call.sent = keywords
-    ex.sends(keywords)
-    return __dlpack__(ex, array, keywords)
 
 
 def _further(ex: Exchange, consumer: Consumer, keywords: dict[str, Any]) -> Iterator[dict[str, Any]]:

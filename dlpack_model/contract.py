@@ -25,7 +25,6 @@ __all__ = [
     "REQUESTS",
     "Call",
     "alike",
-    "check_device",
     "check_export",
     "check_import",
     "check_refusal",
@@ -33,21 +32,9 @@ __all__ = [
 ]
 
 Keywords = Mapping[str, Any]
-# The device types that the array API standard names.
-STANDARD_DEVICES = frozenset({1, 2, 3, 4, 7, 8, 9, 10, 13, 14})
 # The keywords that __dlpack__ had not from the start; the last two ask for something.
 NEWER = frozenset({"max_version", "dl_device", "copy"})
 REQUESTS = NEWER - {"max_version"}
-
-
-def check_device(ex: Exchange, array: Array, answer: tuple[int, ...]) -> None:
-    """Check what ``__dlpack_device__`` answers."""
-    producer = array.producer.name
-    known = STANDARD_DEVICES if "devices-of-the-standard" in ex.readings else ex.header.device_types
-    # rule: __dlpack_device__/tuple
-    if len(answer) != 2 or answer[0] not in known:
-        fact = f"{producer} answers {answer}, expected (device type, device number)"
-        ex.complain(Broken.CONTRACT, fact, "__dlpack_device__/tuple", array.record, array.address)
 
 
 def check_export(ex: Exchange, array: Array, keywords: Keywords, capsule: int, copied: bool) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from capsule_model import NULL, Interpreter
-from dlpack_model.abi import Abi, DLTensor, abi_for, header_named
+from dlpack_model.abi import STANDARD_DEVICES, Abi, DLTensor, abi_for, header_named
 from dlpack_model.readings import readings_named
 from dlpack_model.violations import Broken, Violation
 
@@ -65,7 +65,7 @@ class Record:
     capsules: list[int] = field(default_factory=list)
     claims: list[tuple[str, int]] = field(default_factory=list)
     consumed: dict[int, str] = field(default_factory=dict)
-    history: list[tuple[str, int]] = field(default_factory=list)
+    history: list[tuple[int, str, tuple[object, ...]]] = field(default_factory=list)
     deleted: bool = False
     block: Block | None = None
 
@@ -127,6 +127,8 @@ class Exchange:
         self.header = header_named(header)
         self.readings = readings_named(readings)
         self.null_strides = self.header.null_strides or "null-strides" in readings
+        of_standard = "devices-of-the-standard" in readings
+        self.device_types = STANDARD_DEVICES if of_standard else self.header.device_types
         # What was found to be in order under other rules has to be looked at again.
         self.rules = f"{header} {sorted(readings)}"
 
@@ -164,11 +166,11 @@ class Exchange:
         finally:
             self.running.pop()
 
-    def note(self, record: Record, text: str) -> None:
-        """Write a line into the history of a managed tensor."""
+    def note(self, record: Record, text: str, *about: object) -> None:
+        """Write a line into the history of a managed tensor, to be worded when somebody reads it."""
         memory = self.memory
-        memory.count += 1
-        record.history.append((text, memory.count))
+        memory.count = event = memory.count + 1
+        record.history.append((event, text, about))
 
     def complain(self, kind: Broken, fact: str, rule: str, record: Record | None = None, address: int = 0) -> None:
         """Raise the diagnosis of a broken rule where its kind is watched for, else note it."""
@@ -188,7 +190,7 @@ class Exchange:
 
     def history(self, record: Record) -> list[str]:
         """Return what happened to a managed tensor, a line each."""
-        return [f"{text} at {self.memory.when(tick)}" for text, tick in record.history]
+        return [f"{text.format(*about)} at {self.memory.when(event)}" for event, text, about in record.history]
 
     def book(self, address: int, array: Array, versioned: bool, copied: bool, has_deleter: bool) -> Record:
         """Open the book for a managed tensor that was just filled in; one that is shared is exported once more."""
@@ -202,7 +204,7 @@ class Exchange:
             self.records[address] = self.live[address] = record
         record.exports += 1
         record.deleted = False
-        self.note(record, f"export {record.number} of {array.name} made by {producer}")
+        self.note(record, "export {} of {} made by {}", record.number, array.name, producer)
         return record
 
     def give(self, record: Record, capsule: int) -> None:
@@ -219,7 +221,7 @@ class Exchange:
                 self.complain(Broken.CONSUMED_TWICE, fact, "from_dlpack/consumed-once", record, capsule)
             record.consumed[capsule] = party
         record.claims.append((party, owner))
-        self.note(record, f"taken over by {party}")
+        self.note(record, "taken over by {}", party)
 
     def unclaim(self, record: Record, owner: int) -> None:
         """Note that an owner is no more."""
@@ -257,6 +259,8 @@ class Exchange:
 
     def check(self) -> None:
         """Diagnose a managed tensor that has no owner any more, or more than one for an export."""
+        if not self.live:
+            return
         for record in tuple(self.live.values()):
             if record.has_deleter:
                 self._check_owners(record)

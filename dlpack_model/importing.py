@@ -6,7 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from capsule_model import NULL
-from dlpack_model.abi import IS_SUBBYTE_TYPE_PADDED, READ_ONLY, DLTensor
+from dlpack_model.abi import IS_SUBBYTE_TYPE_PADDED, MAJOR, READ_ONLY, DLTensor
 from dlpack_model.arrays import Array, new_array, place_array, values_of
 from dlpack_model.deleters import call_deleter
 from dlpack_model.dtypes import DType, element_type
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from dlpack_model.styles import Consumer
 
 __all__ = ["import_capsule"]
-
-MAJOR = 1
 
 
 def import_capsule(ex: Exchange, consumer: Consumer, capsule: int, call: Call) -> int:
@@ -50,7 +48,9 @@ def import_capsule(ex: Exchange, consumer: Consumer, capsule: int, call: Call) -
         ex.complain(Broken.WRONG_STRUCT, fact, "DLManagedTensor/right-struct", record, capsule)
     if consumer.rename == "first":
         _rename(ex, consumer, capsule, versioned)
-    if versioned and not _version_fits(ex, consumer, managed, record):
+    # rule: from_dlpack/verifies-version
+    fits = not versioned or ex.memory.read(managed, 4) == ex.abi.major or _version_fits(ex, consumer, managed, record)
+    if not fits:
         return _give_up(ex, consumer, capsule, managed, versioned, "version", call)
     tensor, flags, version = ex.tensor_at(managed, versioned)
     call.read_only = flags & READ_ONLY != 0
@@ -125,10 +125,9 @@ def _pointer(ex: Exchange, consumer: Consumer, capsule: int, versioned: bool) ->
 
 
 def _version_fits(ex: Exchange, consumer: Consumer, managed: int, record: Record | None) -> bool:
-    """Tell whether the struct is of a major version that the consumer knows how to read."""
+    """Tell whether the consumer reads a struct of another major version than its own."""
     major = int.from_bytes(ex.memory.read(managed, 4), ex.abi.order)
-    # rule: from_dlpack/verifies-version
-    if major == MAJOR or (consumer.accepts_older and major < MAJOR):
+    if consumer.accepts_older and major < MAJOR:
         return True
     # rule: from_dlpack/nothing-past-flags
     if consumer.checks_version and not consumer.reads_past_flags:
@@ -273,8 +272,8 @@ def _view(consumer: Consumer, layout: Layout, tensor: DLTensor, flags: int, reco
         kept &= ~READ_ONLY
     if consumer.own_memory_for_null and layout.address == NULL:
         kept &= ~READ_ONLY
-    name = f"{consumer.name}'s view"
-    array = Array(NULL, name, _exporting(consumer.name), layout, tensor.data, kept, NULL, record)
+    exporting = _exporting(consumer.name)
+    array = Array(NULL, consumer.view, exporting, layout, tensor[0], kept, NULL, record)
     array.copied = record is not None and record.copied
     return array
 
@@ -295,7 +294,7 @@ def _own(ex: Exchange, consumer: Consumer, view: Array, capsule: int, managed: i
     if consumer.forgets_deleter:
         return
     if record is not None:
-        ex.claim(record, f"{consumer.name}'s array", view.address, capsule)
+        ex.claim(record, consumer.array, view.address, capsule)
 
     def release(ex: Exchange, array: Array) -> None:
         if record is not None:

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from capsule_model import NULL
 from dlpack_model.abi import IS_COPIED, IS_SUBBYTE_TYPE_PADDED, READ_ONLY
 from dlpack_model.arrays import Array, new_array, values_of
-from dlpack_model.contract import check_device, check_export, check_refusal
+from dlpack_model.contract import check_export, check_refusal
 from dlpack_model.deleters import deleter_address
 from dlpack_model.destructors import destructor_address
 from dlpack_model.streams import Refused, synchronise
+from dlpack_model.violations import Broken
 
 if TYPE_CHECKING:
     from dlpack_model.exchange import Exchange
@@ -119,11 +120,15 @@ def quirky(producer: Producer, quirks: tuple[str, ...]) -> Producer:
 
 def __dlpack_device__(ex: Exchange, array: Array) -> tuple[int, ...]:
     """Return device type and device number of an array, as its method answers."""
-    answer: tuple[int, ...] = array.producer.device or array.layout.device
-    if array.producer.device_as_int:
+    producer = array.producer
+    answer: tuple[int, ...] = producer.device or array.layout.device
+    if producer.device_as_int:
         answer = answer[:1]
     ex.event({"dlpack": "__dlpack_device__", "of": array.address})
-    check_device(ex, array, answer)
+    # rule: __dlpack_device__/tuple
+    if len(answer) != 2 or answer[0] not in ex.device_types:
+        fact = f"{producer.name} answers {answer}, expected (device type, device number)"
+        ex.complain(Broken.CONTRACT, fact, "__dlpack_device__/tuple", array.record, array.address)
     return answer
 
 

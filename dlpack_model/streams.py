@@ -74,6 +74,6 @@ def synchronise(ex: Exchange, array: Array, device: tuple[int, int], stream: int
         fact = f"{array.producer.name} synchronises, and was told not to"
         ex.complain(Broken.CONTRACT, fact, "__dlpack__/stream-minus-one", None, array.address)
     # rule: __dlpack__/stream-synchronised
-    array.ready.add(array.made_on)
+    array.ready |= {array.made_on}
     waiting = stream_of(device[0], stream) if device[0] in STREAMED else None
     ex.event({"dlpack": "synchronise", "of": array.address, "stream": waiting})

@@ -102,12 +102,16 @@ class Consumer:
     any_device: bool = field(init=False, default=True)
     may_fail_late: bool = field(init=False, default=False)
     copies_unasked: bool = field(init=False, default=False)
+    array: str = field(init=False, default="")
+    view: str = field(init=False, default="")
 
     def __post_init__(self) -> None:
         picky = self.unpacks_device or self.platforms is not None or self.absent or self.device_numbers is not None
         object.__setattr__(self, "any_device", not picky)
         late = self.fails_after_claim or self.checks == "after" or self.fails_late
         object.__setattr__(self, "may_fail_late", bool(late))
+        object.__setattr__(self, "array", f"{self.name}'s array")
+        object.__setattr__(self, "view", f"{self.name}'s view")
         object.__setattr__(self, "copies_unasked", self.copies == "always" or self.copies_if_misaligned != 0)
 
     def error_for(self, reason: str) -> str:

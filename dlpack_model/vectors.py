@@ -449,7 +449,7 @@ def _reading(machine: Machine, args: Args, bind: str | None) -> Any:
 def _work_on(machine: Machine, args: Args, bind: str | None) -> Any:
     array = _array_of(machine, args, "array")
     array.made_on = args["stream"]
-    array.ready.clear()
+    array.ready = frozenset()
     return NOTHING
 
 

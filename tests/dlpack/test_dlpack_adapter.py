@@ -230,7 +230,7 @@ def test_without_a_driver_what_is_pending_is_unsupported() -> None:
     """What ctypes alone cannot do is said, with the reason, where it turns out, and not guessed."""
     alone = ArrayAdapter(None, False)
     assert "unsupported" in answer(alone, ARRAY, EXPORT, drop("c") | PENDING)
-    refused = step("from_dlpack", x={"ref": "x"}, consumer="rename-only", quirks=["legacy-only"])
+    refused = step("from_dlpack", x={"ref": "x"}, consumer="rename-only", quirks=["legacy-only", "drops-with-error"])
     always = step("dlpack.array", "x", dtype="int8", shape=[1], quirks=["always-versioned"])
     assert answer(alone, always, refused) == {"unsupported": "error-indicator: the driver is switched off"}
     agree(alone, ARRAY, IMPORT, drop("x"), drop("y"))
