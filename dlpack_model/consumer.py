@@ -102,7 +102,6 @@ def _ask(ex: Exchange, consumer: Consumer, array: Array, device: tuple[int, int]
         # rule: from_dlpack/passes-stream
         keywords["stream"] = stream_on(asked[0], consumer.stream)
     call.sent = keywords
-    ex.sends(keywords)
     capsule = __dlpack__(ex, array, keywords)
     if capsule != NULL and not consumer.retries_none:
         return capsule
@@ -118,7 +117,6 @@ def _ask(ex: Exchange, consumer: Consumer, array: Array, device: tuple[int, int]
             # rule: from_dlpack/type-error-retry
             ex.py.PyErr_Clear()
         call.sent = attempt
-        ex.sends(attempt)
         capsule = __dlpack__(ex, array, attempt)
     if capsule != NULL:
         # What was raised before is answered by that.

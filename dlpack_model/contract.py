@@ -182,19 +182,18 @@ class Call:
     itself gave up. ``given`` tells that it was handed a capsule, and asked nobody.
     """
 
-    __slots__ = ("asked", "copy", "device", "given", "raised", "read_only", "record", "refused", "sent", "shares")
+    given = False
+    read_only = False
+    device: tuple[int, int] | None = None
+    shares = True
+    refused: str | None = None
+    record: Record | None = None
 
     def __init__(self, copy: int | None, asked: tuple[int, int] | None = None) -> None:
         self.copy = copy
         self.asked = asked
-        self.given = False
         self.sent: dict[str, Any] = {}
         self.raised: list[str] = []
-        self.read_only = False
-        self.device: tuple[int, int] | None = None
-        self.shares = True
-        self.refused: str | None = None
-        self.record: Record | None = None
 
     def asks_nothing(self) -> bool:
         """Tell whether nothing was asked for, promised or raised on the way that the result could fall short of."""

@@ -97,7 +97,8 @@ def warn_and_leak(ex: Exchange, self: int, versioned: bool) -> None:
     if ex.py.PyCapsule_IsValid(self, used):
         return
     if not ex.py.PyCapsule_IsValid(self, unused):
-        ex.event({"dlpack": "destructor", "of": self, "name": "warning"})
+        if ex.event is not None:
+            ex.event({"dlpack": "destructor", "of": self, "name": "warning"})
         return
     call_deleter(ex, ex.py.PyCapsule_GetPointer(self, unused), versioned=versioned)
 
@@ -139,8 +140,10 @@ def destructor_address(ex: Exchange, name: str, versioned: bool) -> int:
         return address
 
     def destroy(self: int) -> None:
-        name = ex.name_of(self)
-        ex.event({"dlpack": "destructor", "of": self, "name": None if name is None else name.decode(errors="replace")})
+        if ex.event is not None:
+            name = ex.name_of(self)
+            text = None if name is None else name.decode(errors="replace")
+            ex.event({"dlpack": "destructor", "of": self, "name": text})
         before = ex.py.error
         ex.running.append(running)
         try:

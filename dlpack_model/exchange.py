@@ -6,8 +6,8 @@ was called. What is not as the rules have it is a diagnosis, as soon as it can b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from capsule_model import NULL, Interpreter
@@ -44,7 +44,6 @@ INTERNAL = {False: b"internal_dltensor", True: b"internal_dltensor_versioned"}
 EXCHANGE_API = b"dlpack_exchange_api"
 
 
-@dataclass(slots=True)
 class Record:
     """One managed tensor: how often it was exported, who owns it, and what became of it.
 
@@ -53,21 +52,36 @@ class Record:
     ``deleted`` tells that the deleter was called for every export. ``block`` is the memory that it lies in.
     """
 
-    address: int
-    versioned: bool
-    number: int
-    producer: str
-    has_deleter: bool
-    array: Array
-    exports: int = 0
-    calls: int = 0
-    copied: bool = False
-    capsules: list[int] = field(default_factory=list)
-    claims: list[tuple[str, int]] = field(default_factory=list)
-    consumed: dict[int, str] = field(default_factory=dict)
-    history: list[tuple[int, str, tuple[object, ...]]] = field(default_factory=list)
-    deleted: bool = False
-    block: Block | None = None
+    exports = 0
+    calls = 0
+    deleted = False
+
+    def __init__(
+        self,
+        address: int,
+        versioned: bool,
+        number: int,
+        array: Array,
+        copied: bool,
+        has_deleter: bool,
+        block: Block | None,
+    ) -> None:
+        self.address = address
+        self.versioned = versioned
+        self.number = number
+        self.array = array
+        self.copied = copied
+        self.has_deleter = has_deleter
+        self.block = block
+        self.capsules: list[int] = []
+        self.claims: list[tuple[str, int]] = []
+        self.consumed: dict[int, str] = {}
+        self.history: list[tuple[int, str, tuple[object, ...]]] = []
+
+    @property
+    def producer(self) -> str:
+        """Return the name of the library that exported it."""
+        return self.array.producer.name
 
     @property
     def names(self) -> Names:
@@ -80,8 +94,8 @@ class Exchange:
 
     ``py`` is the interpreter, ``header`` the version of ``dlpack.h`` that the rules are taken from, ``watch`` the
     kinds of broken rules that end the run; others are noted in ``unwatched`` and the run goes on. ``readings`` are
-    those of ``readings.READINGS`` for which the other side is taken. ``event`` is called with what happens, a dict
-    each.
+    those of ``readings.READINGS`` for which the other side is taken. ``event``, where somebody listens, is called with
+    what happens, a dict each.
     """
 
     def __init__(
@@ -101,8 +115,7 @@ class Exchange:
         self.abi: Abi = abi_for(py.profile.word, py.profile.order, most)
         self.watch = watch
         self.unwatched: list[Violation] = []
-        self.events: list[dict[str, Any]] = []
-        self.event = event or self.events.append
+        self.event = event
         self.arrays: dict[int, Array] = {}
         self.records: dict[int, Record] = {}
         self.live: dict[int, Record] = {}
@@ -195,16 +208,12 @@ class Exchange:
     def book(self, address: int, array: Array, versioned: bool, copied: bool, has_deleter: bool) -> Record:
         """Open the book for a managed tensor that was just filled in; one that is shared is exported once more."""
         record = self.live.get(address)
-        producer = array.producer.name
         if record is None:
-            self.exported += 1
-            record = Record(address, versioned, self.exported, producer, has_deleter, array)
-            record.copied = copied
-            record.block = self.memory.nearest(address)
+            self.exported = number = self.exported + 1
+            record = Record(address, versioned, number, array, copied, has_deleter, self.memory.nearest(address))
             self.records[address] = self.live[address] = record
         record.exports += 1
-        record.deleted = False
-        self.note(record, "export {} of {} made by {}", record.number, array.name, producer)
+        self.note(record, "export {} of {} made by {}", record.number, array.name, array.producer.name)
         return record
 
     def give(self, record: Record, capsule: int) -> None:
@@ -236,7 +245,8 @@ class Exchange:
             fact = f"a deleter is called with {address:#x}, which is no managed tensor"
             self.complain(Broken.WRONG_STRUCT, fact, "DLManagedTensor/right-struct", None, address)
             return
-        self.event({"dlpack": "deleter", "of": record.address})
+        if self.event is not None:
+            self.event({"dlpack": "deleter", "of": record.address})
         record.calls += 1
         # rule: DLManagedTensor/deleter-once
         if record.calls > record.exports:
@@ -246,9 +256,6 @@ class Exchange:
         if record.calls >= record.exports:
             record.deleted = True
             self.live.pop(address, None)
-
-    def sends(self, keywords: Mapping[str, Any]) -> None:
-        """Be told of the keywords that a consumer sends; there is nothing to do but for somebody who looks on."""
 
     def touch(self, record: Record | None, who: str, doing: str) -> None:
         """Diagnose somebody who uses a managed tensor after its deleter was called."""

@@ -218,7 +218,8 @@ def allocate(ex: Exchange, table: int, prototype: DLTensor, shape: tuple[int, ..
     said: list[tuple[str, str]] = []
 
     def SetError(error_ctx: int, kind: int, message: int) -> None:
-        ex.event({"dlpack": "set_error", "name": ex.memory.c_string(kind).decode(errors="replace")})
+        if ex.event is not None:
+            ex.event({"dlpack": "set_error", "name": ex.memory.c_string(kind).decode(errors="replace")})
         said.append((ex.memory.c_string(kind).decode(), ex.memory.c_string(message).decode()))
 
     callback = ex.py.function(SetError, "SetError", "SetError")

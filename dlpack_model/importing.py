@@ -77,7 +77,9 @@ def _accepted(
     said = None
     if ndim > 0 and shape != NULL and strides != NULL:
         read = ex.memory.read
-        lengths = read(shape, 8 * ndim), read(strides, 8 * ndim)
+        # Most producers lay strides behind the shape.
+        together = strides == shape + 8 * ndim
+        lengths = read(shape, 16 * ndim) if together else read(shape, 8 * ndim) + read(strides, 8 * ndim)
         said = (consumer, tensor[:7], byte_offset, lengths, flags, version, call.copy, ex.rules)
         known = ex.accepted.get(said)
         if known is not None:
@@ -209,7 +211,7 @@ def _take_over(
     record = call.record
     view = _view(consumer, layout, tensor, flags, record)
     place_array(ex, view)
-    if consumer.calls_python:
+    if consumer.calls_python and ex.event is not None:
         ex.event({"dlpack": "from_dlpack", "of": view.address})
     _own(ex, consumer, view, capsule, managed, versioned)
     late = consumer.may_fail_late

@@ -124,7 +124,8 @@ def __dlpack_device__(ex: Exchange, array: Array) -> tuple[int, ...]:
     answer: tuple[int, ...] = producer.device or array.layout.device
     if producer.device_as_int:
         answer = answer[:1]
-    ex.event({"dlpack": "__dlpack_device__", "of": array.address})
+    if ex.event is not None:
+        ex.event({"dlpack": "__dlpack_device__", "of": array.address})
     # rule: __dlpack_device__/tuple
     if len(answer) != 2 or answer[0] not in ex.device_types:
         fact = f"{producer.name} answers {answer}, expected (device type, device number)"
@@ -137,7 +138,8 @@ def __dlpack__(ex: Exchange, array: Array, keywords: Keywords) -> int:
 
     ``keywords`` are those that the consumer sends. Source: array API standard, draft of April 2026, ``__dlpack__``.
     """
-    ex.event({"dlpack": "__dlpack__", "of": array.address, "keywords": sorted(keywords)})
+    if ex.event is not None:
+        ex.event({"dlpack": "__dlpack__", "of": array.address, "keywords": sorted(keywords), "values": keywords})
     ex.running.append(("__dlpack__", array.producer.name))
     try:
         capsule = _export(ex, array, keywords)

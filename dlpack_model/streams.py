@@ -75,5 +75,7 @@ def synchronise(ex: Exchange, array: Array, device: tuple[int, int], stream: int
         ex.complain(Broken.CONTRACT, fact, "__dlpack__/stream-minus-one", None, array.address)
     # rule: __dlpack__/stream-synchronised
     array.ready |= {array.made_on}
+    if ex.event is None:
+        return
     waiting = stream_of(device[0], stream) if device[0] in STREAMED else None
     ex.event({"dlpack": "synchronise", "of": array.address, "stream": waiting})

@@ -58,7 +58,7 @@ def _event(machine: Machine, event: dict[str, Any]) -> None:
     if address is not None:
         seen = machine.tokens.seen(address)
         event = {**event, "of": None if seen is None else seen["ref"]}
-    machine.event(event)
+    machine.event({key: value for key, value in event.items() if key != "values"})
 
 
 def _bad(machine: Machine, error: Exception) -> BadVector:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from capsule_model import NULL, Interpreter
@@ -35,16 +34,14 @@ class Watched(Exchange):
         self.held: list[int] = []
         self.event = self.tell
 
-    def sends(self, keywords: Mapping[str, Any]) -> None:
-        """Log a call of ``__dlpack__`` with its keywords and their values."""
-        self.log.append({"event": "__dlpack__", "keywords": plain_keywords(keywords)})
-
     def tell(self, event: dict[str, Any]) -> None:
         """Log what happened, as the instrument can see it."""
         kind = event["dlpack"]
         if kind == "destructor":
             pending = self.py.PyErr_Occurred()
             self.log.append({"event": kind, "name": event["name"], "pending": pending})
+        elif kind == "__dlpack__":
+            self.log.append({"event": kind, "keywords": plain_keywords(event["values"])})
         elif kind in ("deleter", "__dlpack_device__"):
             self.log.append({"event": kind})
 
