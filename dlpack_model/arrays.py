@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -22,30 +21,43 @@ __all__ = ["CPU", "Array", "array_at", "new_array", "place_array", "set_value", 
 CPU = (int(DLDeviceType.kDLCPU), 0)
 
 
-@dataclass(slots=True)
 class Array:
     """One array: where its elements lie, and whom the memory belongs to.
 
-    ``block`` is memory of its own (NULL if none), ``record`` the export that it views, ``release`` what it does about
-    that when it dies. ``made_on`` is the stream on which the elements are still being computed, ``ready`` the streams
-    that wait for it (None stands for everybody who looks). ``in_order`` are the situations in which an export of it was
-    found to keep its contract, with the struct that was made; ``plans`` say how its exports are filled in.
+    ``data`` and ``flags`` are what stands in a tensor. ``block`` is memory of its own (NULL if none), ``record`` the
+    export that it views, ``release`` what it does about that when it dies, with what it ``owes``. ``made_on`` is the
+    stream on which the elements are still being computed, ``ready`` the streams that wait for it. ``in_order`` are the
+    situations in which an export of it was found to keep its contract, with the struct that was made; ``plans`` say how
+    its exports are filled in.
     """
 
-    address: int
-    name: str
-    producer: Producer
-    layout: Layout
-    data: int
-    flags: int = 0
-    block: int = NULL
-    record: Record | None = None
     release: Callable[[Exchange, Array], None] | None = None
-    copied: bool = False
+    owes: tuple[int, bool, bool] = (NULL, False, True)
+    copied = False
     made_on: int | None = None
     ready: frozenset[int] = frozenset()
-    in_order: dict[tuple[object, ...], bool] = field(default_factory=dict)
-    plans: dict[tuple[object, ...], Plan] = field(default_factory=dict)
+
+    def __init__(
+        self,
+        address: int,
+        name: str,
+        producer: Producer,
+        layout: Layout,
+        data: int,
+        flags: int = 0,
+        block: int = NULL,
+        record: Record | None = None,
+    ) -> None:
+        self.address = address
+        self.name = name
+        self.producer = producer
+        self.layout = layout
+        self.data = data
+        self.flags = flags
+        self.block = block
+        self.record = record
+        self.in_order: dict[tuple[object, ...], bool] = {}
+        self.plans: dict[tuple[object, ...], Plan] = {}
 
     @property
     def read_only(self) -> bool:

@@ -179,7 +179,8 @@ class Call:
     ``copy`` and ``asked``, a device, are what it was called with. ``sent`` are the keywords of the last call of
     ``__dlpack__``, ``raised`` the types of the exceptions of all of them; ``read_only`` and ``device`` are what the
     tensor said, ``shares`` tells whether the result views it, and ``refused`` is the reason for which the consumer
-    itself gave up. ``given`` tells that it was handed a capsule, and asked nobody.
+    itself gave up. ``given`` tells that it was handed a capsule, and asked nobody; ``plain`` that there is nothing
+    that a result could fall short of but its values.
     """
 
     given = False
@@ -192,26 +193,15 @@ class Call:
     def __init__(self, copy: int | None, asked: tuple[int, int] | None = None) -> None:
         self.copy = copy
         self.asked = asked
+        self.plain = copy is None and asked is None
         self.sent: dict[str, Any] = {}
         self.raised: list[str] = []
-
-    def asks_nothing(self) -> bool:
-        """Tell whether nothing was asked for, promised or raised on the way that the result could fall short of."""
-        return (
-            self.copy is None
-            and self.asked is None
-            and not self.read_only
-            and not self.raised
-            and self.refused is None
-            and self.device is not None
-            and self.device[0] not in STREAMED
-        )
 
 
 def check_import(ex: Exchange, consumer: Consumer, call: Call, result: int) -> None:
     """Check how ``from_dlpack`` ends."""
     error = ex.py.error
-    if result != NULL and error is None and call.asks_nothing():
+    if call.plain and result != NULL and error is None:
         _check_values(ex, consumer, call, ex.arrays[result])
         return
     # rule: from_dlpack/error-with-null

@@ -210,7 +210,10 @@ class Exchange:
         record = self.live.get(address)
         if record is None:
             self.exported = number = self.exported + 1
-            record = Record(address, versioned, number, array, copied, has_deleter, self.memory.nearest(address))
+            block: Block | None = self.memory.last
+            if block is None or block.address != address:
+                block = self.memory.nearest(address)
+            record = Record(address, versioned, number, array, copied, has_deleter, block)
             self.records[address] = self.live[address] = record
         record.exports += 1
         self.note(record, "export {} of {} made by {}", record.number, array.name, array.producer.name)

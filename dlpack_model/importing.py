@@ -12,6 +12,7 @@ from dlpack_model.deleters import call_deleter
 from dlpack_model.dtypes import DType, element_type
 from dlpack_model.exchange import INTERNAL
 from dlpack_model.producer import Producer
+from dlpack_model.streams import STREAMED
 from dlpack_model.suitability import copies_itself, senseless, unsuited, unsupported
 from dlpack_model.tensor import Layout, compact_strides, read_layout
 from dlpack_model.violations import Broken
@@ -32,7 +33,12 @@ def import_capsule(ex: Exchange, consumer: Consumer, capsule: int, call: Call) -
     versioned = _which_struct(ex, consumer, capsule)
     if versioned is None:
         return _let_go(ex, consumer, capsule)
-    managed = _pointer(ex, consumer, capsule, versioned)
+    by_name = consumer.opens_by_name
+    managed = (
+        ex.py.PyCapsule_GetPointer(capsule, ex.name_addresses[versioned][0])
+        if by_name
+        else _pointer(ex, consumer, capsule, versioned)
+    )
     if managed == NULL:
         return _let_go(ex, consumer, capsule)
     record = call.record = ex.records.get(managed)
@@ -53,8 +59,11 @@ def import_capsule(ex: Exchange, consumer: Consumer, capsule: int, call: Call) -
     if not fits:
         return _give_up(ex, consumer, capsule, managed, versioned, "version", call)
     tensor, flags, version = ex.tensor_at(managed, versioned)
-    call.read_only = flags & READ_ONLY != 0
     device = call.device = tensor[1:3]
+    if flags & READ_ONLY:
+        call.read_only, call.plain = True, False
+    if device[0] in STREAMED:
+        call.plain = False
     # rule: from_dlpack/device
     if call.asked is not None and call.asked != device and consumer.sends_device and not consumer.forgets_device:
         return _give_up(ex, consumer, capsule, managed, versioned, "device", call)
@@ -297,13 +306,16 @@ def _own(ex: Exchange, consumer: Consumer, view: Array, capsule: int, managed: i
         return
     if record is not None:
         ex.claim(record, consumer.array, view.address, capsule)
+    view.owes = managed, versioned, not consumer.calls_null_deleter
+    view.release = _release
 
-    def release(ex: Exchange, array: Array) -> None:
-        if record is not None:
-            ex.unclaim(record, array.address)
-        call_deleter(ex, managed, versioned=versioned, checks_null=not consumer.calls_null_deleter)
 
-    view.release = release
+def _release(ex: Exchange, array: Array) -> None:
+    """Call the deleter of the tensor that an array views."""
+    if array.record is not None:
+        ex.unclaim(array.record, array.address)
+    managed, versioned, checks_null = array.owes
+    call_deleter(ex, managed, versioned=versioned, checks_null=checks_null)
 
 
 def _internal_capsule(ex: Exchange, consumer: Consumer, managed: int, versioned: bool) -> int:

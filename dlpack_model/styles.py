@@ -102,6 +102,7 @@ class Consumer:
     any_device: bool = field(init=False, default=True)
     may_fail_late: bool = field(init=False, default=False)
     copies_unasked: bool = field(init=False, default=False)
+    opens_by_name: bool = field(init=False, default=True)
     array: str = field(init=False, default="")
     view: str = field(init=False, default="")
 
@@ -110,6 +111,7 @@ class Consumer:
         object.__setattr__(self, "any_device", not picky)
         late = self.fails_after_claim or self.checks == "after" or self.fails_late
         object.__setattr__(self, "may_fail_late", bool(late))
+        object.__setattr__(self, "opens_by_name", not self.ignores_names and not self.leaves_error)
         object.__setattr__(self, "array", f"{self.name}'s array")
         object.__setattr__(self, "view", f"{self.name}'s view")
         object.__setattr__(self, "copies_unasked", self.copies == "always" or self.copies_if_misaligned != 0)

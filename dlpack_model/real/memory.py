@@ -52,7 +52,7 @@ class RealMemory(Memory):
         address += -address % ALIGNMENT
         self.buffers.append(buffer)
         insort(self.starts, address)
-        self.blocks[address] = Block(address, size, kind, self.tick(), bytearray(), None)
+        self.blocks[address] = self.last = Block(address, size, kind, self.tick(), bytearray(), None)
         return address
 
     def free(self, address: int) -> None:
