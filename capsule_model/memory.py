@@ -173,7 +173,7 @@ class Memory:
         """Return ``size`` bytes, from a block or from the inside of an object; each must have been written before."""
         block = self.last
         offset = address - block.address
-        if block.died is not None or not 0 <= offset <= block.size - size:
+        if offset < 0 or offset + size > block.size or block.died is not None:
             raw = self.structs(address, size, None) if self.nearest(address) is None else None
             if raw is not None:
                 return raw
@@ -190,7 +190,7 @@ class Memory:
         size = len(value)
         block = self.last
         offset = address - block.address
-        if block.died is not None or not 0 <= offset <= block.size - size:
+        if offset < 0 or offset + size > block.size or block.died is not None:
             if self.nearest(address) is None and self.structs(address, size, value) is not None:
                 return
             block = self.last = self.block_at(address, size, f"writes {size} bytes at")

@@ -72,19 +72,20 @@ def array_at(ex: Exchange, address: int) -> Array | None:
 
 def place_array(ex: Exchange, array: Array) -> int:
     """Make the Python object of an array and return a new reference to it."""
-    array.address = ex.py.new_object(f"{array.producer.name}.Array", partial(_dealloc, ex))
-    ex.arrays[array.address] = array
-    return array.address
+    if ex.array_dealloc is None:
+        ex.array_dealloc = partial(_dealloc, ex)
+    address = array.address = ex.py.new_object(array.producer.type_name, ex.array_dealloc)
+    ex.arrays[address] = array
+    return address
 
 
 def _dealloc(ex: Exchange, op: int) -> None:
     """Let go of what the array views, and free what it owns."""
-    array = ex.arrays[op]
+    array = ex.arrays.pop(op)
     if array.release is not None:
         array.release(ex, array)
     if array.block != NULL:
         ex.py.free(array.block)
-    del ex.arrays[op]
 
 
 def new_array(

@@ -33,7 +33,7 @@ CALLS_A_PROCESS = 2_000
 
 def _model() -> Callable[[], None]:
     """Return one exchange in the model: import, check every invariant, drop, and check again."""
-    ex = Exchange(Interpreter("cpython-3.13"), event=lambda event: None)
+    ex = Exchange(Interpreter("cpython-3.13"))
     x = new_array(ex, Producer("numpy"), "int32", (2, 3))
     consumer = consumer_named("rename-only")
 

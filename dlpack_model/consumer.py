@@ -31,7 +31,7 @@ def from_dlpack(
     Source: array API standard, draft of April 2026, ``from_dlpack``; dlpack.h 1.3.
     """
     call = Call(copy, device)
-    ex.running.append(("from_dlpack", consumer.name))
+    ex.running.append(consumer.running)
     try:
         result = _from_dlpack(ex, consumer, x, device, call)
         check_import(ex, consumer, call, result)

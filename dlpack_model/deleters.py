@@ -38,10 +38,12 @@ def normal(ex: Exchange, self: int, manager_ctx: int) -> None:
     if ex.finalised:
         # rule: DLManagedTensor/deleter-after-finalisation
         return
-    held = PyGILState_Ensure(ex)
-    ex.py.free(self)
+    # As PyGILState_Ensure and PyGILState_Release do, spelled out: most deleters are this one.
+    # rule: DLManagedTensor/deleter-acquires-gil
+    held, ex.gil = ex.gil, True
+    ex.memory.free(self)
     ex.py.Py_DECREF(manager_ctx)
-    PyGILState_Release(ex, held)
+    ex.gil = held
 
 
 def without_gil(ex: Exchange, self: int, manager_ctx: int) -> None:

@@ -117,6 +117,7 @@ class Exchange:
         self.unwatched: list[Violation] = []
         self.event = event
         self.arrays: dict[int, Array] = {}
+        self.array_dealloc: Callable[[int], None] | None = None
         self.records: dict[int, Record] = {}
         self.live: dict[int, Record] = {}
         self.by_capsule: dict[int, Record] = {}
@@ -179,12 +180,6 @@ class Exchange:
         finally:
             self.running.pop()
 
-    def note(self, record: Record, text: str, *about: object) -> None:
-        """Write a line into the history of a managed tensor, to be worded when somebody reads it."""
-        memory = self.memory
-        memory.count = event = memory.count + 1
-        record.history.append((event, text, about))
-
     def complain(self, kind: Broken, fact: str, rule: str, record: Record | None = None, address: int = 0) -> None:
         """Raise the diagnosis of a broken rule where its kind is watched for, else note it."""
         found = self.diagnosis(kind, fact, rule, record, address)
@@ -216,7 +211,9 @@ class Exchange:
             record = Record(address, versioned, number, array, copied, has_deleter, block)
             self.records[address] = self.live[address] = record
         record.exports += 1
-        self.note(record, "export {} of {} made by {}", record.number, array.name, array.producer.name)
+        memory = self.memory
+        memory.count = event = memory.count + 1
+        record.history.append((event, "export {} of {} made by {}", (record.number, array.name, array.producer.name)))
         return record
 
     def give(self, record: Record, capsule: int) -> None:
@@ -233,7 +230,9 @@ class Exchange:
                 self.complain(Broken.CONSUMED_TWICE, fact, "from_dlpack/consumed-once", record, capsule)
             record.consumed[capsule] = party
         record.claims.append((party, owner))
-        self.note(record, "taken over by {}", party)
+        memory = self.memory
+        memory.count = event = memory.count + 1
+        record.history.append((event, "taken over by {}", (party,)))
 
     def unclaim(self, record: Record, owner: int) -> None:
         """Note that an owner is no more."""
@@ -255,7 +254,9 @@ class Exchange:
         if record.calls > record.exports:
             fact = f"the deleter of export {record.number} is called a second time"
             self.complain(Broken.DELETER_TWICE, fact, "DLManagedTensor/deleter-once", record)
-        self.note(record, "deleter called")
+        memory = self.memory
+        memory.count = event = memory.count + 1
+        record.history.append((event, "deleter called", ()))
         if record.calls >= record.exports:
             record.deleted = True
             self.live.pop(address, None)

@@ -108,7 +108,7 @@ def publish(
     name = b"exchange_api" if "wrong-name" in quirks else EXCHANGE_API
     as_int = "exchange-api-as-int" in ex.readings
     # rule: DLPackExchangeAPI/on-the-type
-    ex.on_types[f"{producer.name}.Array"] = address if as_int else ex.py.PyCapsule_New(address, ex.cstring(name), NULL)
+    ex.on_types[producer.type_name] = address if as_int else ex.py.PyCapsule_New(address, ex.cstring(name), NULL)
     if "freed-table" in quirks:
         ex.py.free(address)
     return api
@@ -136,7 +136,7 @@ def find_api(ex: Exchange, array: Array, *, checks_header: bool = True) -> int:
     The attribute is looked up on the type, never on the object, and its capsule is let go of at once: the table lives
     as long as the process.
     """
-    capsule = ex.on_types.get(f"{array.producer.name}.Array", NULL)
+    capsule = ex.on_types.get(array.producer.type_name, NULL)
     if capsule == NULL:
         # rule: DLPackExchangeAPI/absent
         return ex.set_error("AttributeError", f"type object has no attribute '{ex.header.exchange_api}'")

@@ -33,12 +33,10 @@ def import_capsule(ex: Exchange, consumer: Consumer, capsule: int, call: Call) -
     versioned = _which_struct(ex, consumer, capsule)
     if versioned is None:
         return _let_go(ex, consumer, capsule)
-    by_name = consumer.opens_by_name
-    managed = (
-        ex.py.PyCapsule_GetPointer(capsule, ex.name_addresses[versioned][0])
-        if by_name
-        else _pointer(ex, consumer, capsule, versioned)
-    )
+    if consumer.opens_by_name:
+        managed = ex.py.PyCapsule_GetPointer(capsule, ex.name_addresses[versioned][0])
+    else:
+        managed = _pointer(ex, consumer, capsule, versioned)
     if managed == NULL:
         return _let_go(ex, consumer, capsule)
     record = call.record = ex.records.get(managed)
@@ -115,8 +113,8 @@ def _which_struct(ex: Exchange, consumer: Consumer, capsule: int) -> bool | None
     if consumer.ignores_names:
         record = ex.by_capsule.get(capsule)
         return record is not None and record.versioned
-    for versioned in (True, False):
-        if versioned in consumer.structs and py.PyCapsule_IsValid(capsule, ex.name_addresses[versioned][0]):
+    for versioned in consumer.tries:
+        if py.PyCapsule_IsValid(capsule, ex.name_addresses[versioned][0]):
             # rule: from_dlpack/name-decides
             return versioned
     # rule: from_dlpack/refuses-other-names
@@ -233,13 +231,15 @@ def _take_over(
         _check_renamed(ex, consumer, capsule, record)
     if consumer.lets_go != "frame":
         ex.py.Py_DECREF(capsule)
-    dtype = _converted(consumer, layout.dtype) if consumer.converts else layout.dtype
-    copies = dtype is not layout.dtype or (
-        (call.copy == 1 or consumer.copies_unasked) and copies_itself(consumer, layout, call)
-    )
-    call.shares = not copies and not (record is not None and record.copied)
-    result = _copied(ex, view, dtype) if copies else view.address
-    if consumer.deletes_early and not copies:
+    result = view.address
+    if view.copied:
+        call.shares = False
+    if call.copy == 1 or consumer.copies_unasked:
+        dtype = _converted(consumer, layout.dtype)
+        if dtype is not layout.dtype or copies_itself(consumer, layout, call):
+            call.shares = False
+            result = _copied(ex, view, dtype)
+    if consumer.deletes_early and call.shares:
         call_deleter(ex, managed, versioned=versioned)
     if consumer.lets_go == "frame":
         ex.py.Py_DECREF(capsule)

@@ -7,7 +7,7 @@ Python: a new reference, or NULL with the error indicator set.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from capsule_model import NULL
@@ -71,6 +71,12 @@ class Producer:
     wrong_error: str | None = None
     returns: str | None = None
     repeats: bool = False
+    type_name: str = field(init=False, default="")
+    running: tuple[str, str] = field(init=False, default=("", ""))
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "type_name", f"{self.name}.Array")
+        object.__setattr__(self, "running", ("__dlpack__", self.name))
 
 
 # Deviations by name; each changes one thing of a well-behaved producer.
@@ -140,9 +146,14 @@ def __dlpack__(ex: Exchange, array: Array, keywords: Keywords) -> int:
     """
     if ex.event is not None:
         ex.event({"dlpack": "__dlpack__", "of": array.address, "keywords": sorted(keywords), "values": keywords})
-    ex.running.append(("__dlpack__", array.producer.name))
+    situation = (ex.rules, array.producer, *keywords.items())
+    versioned = array.in_order.get(situation)
+    if versioned is not None and array.made_on is None:
+        # All that is asked elsewhere was asked, and answered, when this export was made before.
+        return _capsule(ex, array, versioned, False)
+    ex.running.append(array.producer.running)
     try:
-        capsule = _export(ex, array, keywords)
+        capsule = _export(ex, array, keywords, situation)
         if capsule == NULL:
             check_refusal(ex, array, keywords)
     finally:
@@ -150,13 +161,8 @@ def __dlpack__(ex: Exchange, array: Array, keywords: Keywords) -> int:
     return capsule
 
 
-def _export(ex: Exchange, array: Array, keywords: Keywords) -> int:
+def _export(ex: Exchange, array: Array, keywords: Keywords, situation: tuple[object, ...]) -> int:
     producer = array.producer
-    situation = (ex.rules, producer, *keywords.items())
-    versioned = array.in_order.get(situation)
-    if versioned is not None and array.made_on is None:
-        # All that is asked below was asked, and answered, when this export was made before.
-        return _capsule(ex, array, versioned, False)
     if not keywords.keys() <= producer.keywords:
         unknown = min(keywords.keys() - producer.keywords)
         # rule: __dlpack__/unknown-keyword

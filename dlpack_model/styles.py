@@ -103,6 +103,8 @@ class Consumer:
     may_fail_late: bool = field(init=False, default=False)
     copies_unasked: bool = field(init=False, default=False)
     opens_by_name: bool = field(init=False, default=True)
+    tries: tuple[bool, ...] = field(init=False, default=())
+    running: tuple[str, str] = field(init=False, default=("", ""))
     array: str = field(init=False, default="")
     view: str = field(init=False, default="")
 
@@ -112,9 +114,12 @@ class Consumer:
         late = self.fails_after_claim or self.checks == "after" or self.fails_late
         object.__setattr__(self, "may_fail_late", bool(late))
         object.__setattr__(self, "opens_by_name", not self.ignores_names and not self.leaves_error)
+        object.__setattr__(self, "running", ("from_dlpack", self.name))
         object.__setattr__(self, "array", f"{self.name}'s array")
         object.__setattr__(self, "view", f"{self.name}'s view")
-        object.__setattr__(self, "copies_unasked", self.copies == "always" or self.copies_if_misaligned != 0)
+        unasked = self.copies == "always" or self.copies_if_misaligned or self.converts
+        object.__setattr__(self, "copies_unasked", bool(unasked))
+        object.__setattr__(self, "tries", tuple(one for one in (True, False) if one in self.structs))
 
     def error_for(self, reason: str) -> str:
         """Return the type of the exception for a reason, such as ``device 4``, or for its first word."""
