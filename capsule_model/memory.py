@@ -221,9 +221,13 @@ class Memory:
 
     def load_word(self, address: int) -> int:
         """Return the machine word at an address, which must be aligned to its size."""
-        word = self.word
+        word, block = self.word, self.last
+        offset = address - block.address
         if address % word:
             self._aligned(address, word, "reads")
+        elif 0 <= offset <= block.size - word and block.died is None and block.defined is None:
+            # As read does, spelled out: pointers are followed all the time.
+            return int.from_bytes(block.data[offset : offset + word], self.order)
         return int.from_bytes(self.read(address, word), self.order)
 
     def store_word(self, address: int, value: int) -> None:

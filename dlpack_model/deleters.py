@@ -126,7 +126,11 @@ def deleter_address(ex: Exchange, name: str, versioned: bool) -> int:
         record = ex.records.get(self)
         ex.running.append(_RUNNING)
         try:
-            ex.deleting(record, self)
+            if record is None:
+                fact = f"a deleter is called with {self:#x}, which is no managed tensor"
+                ex.complain(Broken.WRONG_STRUCT, fact, "DLManagedTensor/right-struct", None, self)
+                return
+            ex.deleting(record)
             before = ex.py.error
             body(ex, self, ex.memory.load_word(self + context))
             # rule: DLManagedTensor/deleter-leaves-error-indicator
@@ -134,9 +138,9 @@ def deleter_address(ex: Exchange, name: str, versioned: bool) -> int:
                 kind = Broken.ERROR_LEFT if before is None else Broken.ERROR_LOST
                 fact = f"the deleter leaves {ex.py.error!r} where {before!r} was pending"
                 ex.complain(kind, fact, "DLManagedTensor/deleter-leaves-error-indicator", record)
-            if record is not None and record.deleted:
+            if record.deleted:
                 # rule: DLManagedTensor/deleter-deletes-self
-                if record.block is not None and record.block.died is None and not ex.finalised:
+                if record.block.died is None and not ex.finalised:
                     fact = f"the {name} deleter of export {record.number} returns, and its struct was not freed"
                     ex.complain(Broken.NO_OWNER, fact, "DLManagedTensor/deleter-deletes-self", record)
                 # rule: DLManagedTensor/deleter-releases-owner

@@ -64,7 +64,7 @@ class Record:
         array: Array,
         copied: bool,
         has_deleter: bool,
-        block: Block | None,
+        block: Block,
     ) -> None:
         self.address = address
         self.versioned = versioned
@@ -205,10 +205,8 @@ class Exchange:
         record = self.live.get(address)
         if record is None:
             self.exported = number = self.exported + 1
-            block: Block | None = self.memory.last
-            if block is None or block.address != address:
-                block = self.memory.nearest(address)
-            record = Record(address, versioned, number, array, copied, has_deleter, block)
+            # What was filled in is what was written to last.
+            record = Record(address, versioned, number, array, copied, has_deleter, self.memory.last)
             self.records[address] = self.live[address] = record
         record.exports += 1
         memory = self.memory
@@ -241,12 +239,8 @@ class Exchange:
                 record.claims.remove(claim)
                 return
 
-    def deleting(self, record: Record | None, address: int) -> None:
+    def deleting(self, record: Record) -> None:
         """Note that a deleter was entered."""
-        if record is None:
-            fact = f"a deleter is called with {address:#x}, which is no managed tensor"
-            self.complain(Broken.WRONG_STRUCT, fact, "DLManagedTensor/right-struct", None, address)
-            return
         if self.event is not None:
             self.event({"dlpack": "deleter", "of": record.address})
         record.calls += 1
@@ -259,7 +253,7 @@ class Exchange:
         record.history.append((event, "deleter called", ()))
         if record.calls >= record.exports:
             record.deleted = True
-            self.live.pop(address, None)
+            self.live.pop(record.address, None)
 
     def touch(self, record: Record | None, who: str, doing: str) -> None:
         """Diagnose somebody who uses a managed tensor after its deleter was called."""

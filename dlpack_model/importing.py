@@ -276,11 +276,7 @@ def _exporting(name: str) -> Producer:
 
 
 def _view(consumer: Consumer, layout: Layout, tensor: DLTensor, flags: int, record: Record | None) -> Array:
-    kept = flags & (READ_ONLY | IS_SUBBYTE_TYPE_PADDED)
-    if consumer.read_only == "always":
-        kept |= READ_ONLY
-    if consumer.read_only == "ignores" or consumer.loses_read_only:
-        kept &= ~READ_ONLY
+    kept = flags & consumer.keeps | consumer.adds
     if consumer.own_memory_for_null and layout.address == NULL:
         kept &= ~READ_ONLY
     exporting = _exporting(consumer.name)

@@ -270,7 +270,10 @@ def _capsule(ex: Exchange, array: Array, versioned: bool, copied: bool) -> int:
         text = ex.memory.c_string(name) + b"\0"
         name = ex.py.malloc(len(text))
         ex.py.write(name, text)
-    capsule = ex.py.PyCapsule_New(managed, name, destructor_address(ex, producer.destructor, versioned))
+    destructor = ex.registered.get((producer.destructor, versioned, "destructor"))
+    if destructor is None:
+        destructor = destructor_address(ex, producer.destructor, versioned)
+    capsule = ex.py.PyCapsule_New(managed, name, destructor)
     ex.give(ex.live[managed], capsule)
     if producer.frees_name:
         ex.py.free(name)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from dlpack_model.abi import IS_SUBBYTE_TYPE_PADDED, READ_ONLY
 from dlpack_model.streams import STREAMED
 
 __all__ = ["CONSUMERS", "CONSUMER_QUIRKS", "Consumer", "consumer_named"]
@@ -103,6 +104,8 @@ class Consumer:
     may_fail_late: bool = field(init=False, default=False)
     copies_unasked: bool = field(init=False, default=False)
     opens_by_name: bool = field(init=False, default=True)
+    keeps: int = field(init=False, default=0)
+    adds: int = field(init=False, default=0)
     tries: tuple[bool, ...] = field(init=False, default=())
     running: tuple[str, str] = field(init=False, default=("", ""))
     array: str = field(init=False, default="")
@@ -114,6 +117,9 @@ class Consumer:
         late = self.fails_after_claim or self.checks == "after" or self.fails_late
         object.__setattr__(self, "may_fail_late", bool(late))
         object.__setattr__(self, "opens_by_name", not self.ignores_names and not self.leaves_error)
+        loses = self.read_only == "ignores" or self.loses_read_only
+        object.__setattr__(self, "keeps", IS_SUBBYTE_TYPE_PADDED | (0 if loses else READ_ONLY))
+        object.__setattr__(self, "adds", READ_ONLY if self.read_only == "always" and not loses else 0)
         object.__setattr__(self, "running", ("from_dlpack", self.name))
         object.__setattr__(self, "array", f"{self.name}'s array")
         object.__setattr__(self, "view", f"{self.name}'s view")

@@ -87,6 +87,10 @@ class RealMemory(Memory):
         self.block_at(address, size, f"reads {size} bytes at")
         return ctypes.string_at(address, size)
 
+    def load_word(self, address: int) -> int:
+        """Return the machine word at an address."""
+        return int.from_bytes(self.read(address, self.word), self.order)
+
     def write(self, address: int, value: bytes) -> None:
         """Write bytes into a block."""
         self.block_at(address, len(value), f"writes {len(value)} bytes at")
