@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -14,8 +13,9 @@ import click
 from rich.console import Console
 
 from capsule_model import __version__
+from capsule_model.command_line import run_group
 from capsule_model.conform.commands import conform as run_conform
-from capsule_model.conform.commands import input_error, known_names
+from capsule_model.conform.commands import known_names
 from capsule_model.locate import specs
 from capsule_model.profiles import BEHAVIOURS, PROFILES, profile_named
 from capsule_model.suites import CAPSULE, SUITES, vectors_of
@@ -28,27 +28,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code; every error is one line on standard error."""
-    try:
-        outcome = main.main(args=None if arguments is None else list(arguments), standalone_mode=False)
-        return outcome if isinstance(outcome, int) else 0
-    except click.exceptions.Exit as stop:
-        return stop.exit_code
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message())
-        return 2
-    except click.ClickException as error:
-        click.echo(f"capsule-model: {' '.join(error.format_message().split())}", err=True)
-        return 2
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("capsule-model: interrupted", err=True)
-        return 130
-    except BrokenPipeError:
-        # The reader of a pipe went away; a second failure while flushing at exit is of no interest.
-        sys.stdout = None
-        return 1
-    except OSError as error:
-        click.echo(f"capsule-model: {input_error(error)}", err=True)
-        return 2
+    return run_group(main, "capsule-model", arguments)
 
 
 def _percent(context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:

@@ -1,15 +1,17 @@
-"""The command line. Exit codes: 0 the model is right, 1 it is not, 2 bad usage or bad input."""
+"""The command line. Exit codes: 0 all is well, 1 differences or findings, 2 bad usage or bad input."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
 import click
 from rich.console import Console
 
 from capsule_model import __version__
+from capsule_model.command_line import run_group
 
 __all__ = ["main", "run"]
 
@@ -18,21 +20,7 @@ _PATH = click.Path(path_type=Path)
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code; every error is one line on standard error."""
-    try:
-        outcome = main.main(args=None if arguments is None else list(arguments), standalone_mode=False)
-        return outcome if isinstance(outcome, int) else 0
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message())
-        return 2
-    except click.ClickException as error:
-        click.echo(f"dlpack-model: {' '.join(error.format_message().split())}", err=True)
-        return 2
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("dlpack-model: interrupted", err=True)
-        return 130
-    except OSError as error:
-        click.echo(f"dlpack-model: {error.filename or 'input'}: {error.strerror}", err=True)
-        return 2
+    return run_group(main, "dlpack-model", arguments)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -55,3 +43,20 @@ def hold(libraries: tuple[str, ...], json_file: Path | None, python: str) -> int
         return hold_command(libraries, json_file, python, Console(highlight=False, soft_wrap=True))
     except ValueError as error:
         raise click.UsageError(str(error)) from None
+
+
+def _passed_on(name: str, module: str, help: str) -> None:
+    """Add a command whose options are those of a module that can be run by itself."""
+
+    @main.command(name, help=help, add_help_option=False, context_settings={"ignore_unknown_options": True})
+    @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+    def command(arguments: tuple[str, ...]) -> int:
+        outcome: int = import_module(module).main(arguments)
+        return outcome
+
+
+_passed_on("cross", "dlpack_model.cross", "Cross producers, destructors, deleters and consumers, and say what is safe.")
+_passed_on("interleave", "dlpack_model.interleave", "Run two consumers of one capsule in all interleavings.")
+_passed_on("fuzz", "dlpack_model.fuzz", "Run the state machine of the exchange, or find the known bugs by it.")
+_passed_on("recursion", "dlpack_model.real.recursion", "Show what the specification's example destructor does here.")
+_passed_on("bench", "dlpack_model.bench", "Measure an exchange in the model against NumPy's.")

@@ -42,8 +42,8 @@ def import_capsule(ex: Exchange, consumer: Consumer, capsule: int, call: Call) -
     record = call.record = ex.records.get(managed)
     if record is not None and record.deleted:
         ex.touch(record, consumer.name, "imports")
-    if consumer.parses_as_legacy:
-        versioned = False
+    if consumer.parses_as_legacy or consumer.parses_as_versioned:
+        versioned = consumer.parses_as_versioned
     # rule: DLManagedTensor/right-struct
     if record is not None and record.versioned != versioned:
         made = "DLManagedTensorVersioned" if record.versioned else "DLManagedTensor"

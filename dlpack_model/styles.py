@@ -65,6 +65,7 @@ class Consumer:
     errors: Mapping[str, str] = field(default_factory=dict, hash=False)
     ignores_names: bool = False
     parses_as_legacy: bool = False
+    parses_as_versioned: bool = False
     reads_past_flags: bool = False
     ignores_byte_offset: bool = False
     ignores_strides: bool = False
@@ -146,6 +147,7 @@ CONSUMER_QUIRKS: dict[str, dict[str, Any]] = {
     "reads-past-flags": {"reads_past_flags": True},
     "ignores-names": {"ignores_names": True},
     "parses-as-legacy": {"parses_as_legacy": True},
+    "parses-as-versioned": {"parses_as_versioned": True},
     "legacy-only": {"structs": frozenset({False}), "max_version": None, "retries": ()},
     "takes-capsules": {"takes_capsules": True},
     "ignores-byte-offset": {"ignores_byte_offset": True},
@@ -190,6 +192,16 @@ CONSUMERS: dict[str, Consumer] = {
         Consumer("never-renames", rename="never"),
         Consumer("raw-capsule", structs=frozenset({False}), max_version=None, takes_capsules=True, retries=()),
         Consumer("legacy-parser", parses_as_legacy=True),
+        # One published document puts the versioned struct under the legacy name, reads it so, and renames nothing.
+        Consumer(
+            "versioned-under-legacy-name",
+            structs=frozenset({False}),
+            max_version=None,
+            takes_capsules=True,
+            retries=(),
+            rename="never",
+            parses_as_versioned=True,
+        ),
     )
 }
 

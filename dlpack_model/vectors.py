@@ -26,6 +26,7 @@ from dlpack_model import (
     tensor,
 )
 from dlpack_model.abi import DLTensor
+from dlpack_model.arguments import bad, integers, number, pair, quirks_of, shown, word
 from dlpack_model.arrays import Array
 from dlpack_model.exchange import Exchange, Record
 from dlpack_model.violations import Broken
@@ -61,61 +62,6 @@ def _event(machine: Machine, event: dict[str, Any]) -> None:
     machine.event({key: value for key, value in event.items() if key != "values"})
 
 
-def _bad(machine: Machine, error: Exception) -> BadVector:
-    return BadVector(str(error), machine.path)
-
-
-def _word(args: Args, name: str, default: str) -> str:
-    return str(args.get(name, default))
-
-
-def _quirks(args: Args) -> tuple[str, ...]:
-    return tuple(map(str, args.get("quirks") or ()))
-
-
-def _pair(machine: Machine, args: Args, name: str) -> tuple[int, int] | None:
-    """Return a pair of integers, such as a version or a device; None where it is left out or NULL."""
-    value = args.get(name)
-    if value is None:
-        return None
-    if len(value) != 2 or not all(isinstance(part, int) for part in value):
-        raise BadVector(f"{name} is {value!r}: expected two integers", machine.path)
-    return value[0], value[1]
-
-
-def _integers(machine: Machine, args: Args, name: str) -> tuple[int, ...] | None:
-    value = args.get(name)
-    if value is None:
-        return None
-    if not all(isinstance(part, int) for part in value):
-        raise BadVector(f"{name} is {value!r}: expected integers", machine.path)
-    return tuple(value)
-
-
-def _number(machine: Machine, item: Any) -> Any:
-    """Return an element that a vector writes: an integer, or a word such as 0.5, nan, 1+2j or a comma list of lanes."""
-    if isinstance(item, int):
-        return item
-    try:
-        if "," in str(item):
-            return tuple(_number(machine, lane) for lane in str(item).split(","))
-        number = complex(str(item))
-    except ValueError:
-        raise BadVector(f"{item!r} is no element: expected a number", machine.path) from None
-    return number if number.imag else number.real
-
-
-def _shown(value: Any) -> int | str:
-    """Return an element as observations show it: an integer where it is one, else a text."""
-    if isinstance(value, tuple):
-        return ",".join(str(_shown(lane)) for lane in value)
-    if isinstance(value, complex):
-        return str(value).strip("()") if value.imag else _shown(value.real)
-    if isinstance(value, float):
-        return int(value) if value.is_integer() and str(value) != "-0.0" else repr(value)
-    return int(value)
-
-
 def _object(machine: Machine, address: int, bind: str | None) -> Any:
     if address == NULL:
         machine.bind(address, bind)
@@ -145,25 +91,25 @@ def _record_of(machine: Machine, args: Args, name: str) -> Record:
 
 def _new_array(machine: Machine, args: Args, bind: str | None) -> Any:
     ex = exchange_of(machine)
-    quirks = _quirks(args)
+    quirks = quirks_of(args)
     try:
         made = producer.quirky(
-            producer.Producer(_word(args, "producer", "producer")),
+            producer.Producer(word(args, "producer", "producer")),
             tuple(quirk for quirk in quirks if quirk not in _OBJECT_QUIRKS),
         )
         made = _described(machine, made, args)
         values = args.get("values")
-        shape = _integers(machine, args, "shape") or ()
+        shape = integers(machine, args, "shape") or ()
         _bounded(machine, shape, args)
         address = arrays.new_array(
             ex,
             made,
-            _word(args, "dtype", "int32"),
+            word(args, "dtype", "int32"),
             shape,
-            None if values is None else [_number(machine, item) for item in values],
-            strides=_integers(machine, args, "strides"),
+            None if values is None else [number(machine, item) for item in values],
+            strides=integers(machine, args, "strides"),
             offset=args.get("offset") or 0,
-            device=_pair(machine, args, "device") or arrays.CPU,
+            device=pair(machine, args, "device") or arrays.CPU,
             read_only=bool(args.get("read_only")),
             padded="padded" in quirks,
             swapped="non-native" in quirks,
@@ -171,7 +117,7 @@ def _new_array(machine: Machine, args: Args, bind: str | None) -> Any:
             name=bind or "an array",
         )
     except ValueError as error:
-        raise _bad(machine, error) from None
+        raise bad(machine, error) from None
     return _object(machine, address, bind)
 
 
@@ -183,7 +129,7 @@ def _described(machine: Machine, made: producer.Producer, args: Args) -> produce
             if args[name] not in known:
                 raise ValueError(f"no {name} {str(args[name])[:40]!r}: expected one of {', '.join(known)}")
             changes[name] = args[name]
-    version = _pair(machine, args, "version")
+    version = pair(machine, args, "version")
     if version is not None:
         changes["version"] = version
     return replace(made, **changes)
@@ -191,7 +137,7 @@ def _described(machine: Machine, made: producer.Producer, args: Args) -> produce
 
 def _bounded(machine: Machine, shape: tuple[int, ...], args: Args) -> None:
     """Refuse arrays that take more than 65,536 bytes, or that are no arrays."""
-    strides = _integers(machine, args, "strides")
+    strides = integers(machine, args, "strides")
     count, reach = 1, 1
     for axis, length in enumerate(shape):
         count *= length
@@ -209,7 +155,7 @@ def _dlpack(machine: Machine, args: Args, bind: str | None) -> Any:
     keywords: dict[str, Any] = {}
     for name in ("max_version", "dl_device"):
         if name in args:
-            keywords[name] = _pair(machine, args, name)
+            keywords[name] = pair(machine, args, name)
     keywords |= {name: args[name] for name in ("stream", "copy") if name in args}
     array = _array_of(machine, args, "self")
     return _object(machine, producer.__dlpack__(exchange_of(machine), array, keywords), bind)
@@ -222,9 +168,9 @@ def _dlpack_device(machine: Machine, args: Args, bind: str | None) -> Any:
 
 def _consumer(machine: Machine, args: Args) -> consumer.Consumer:
     try:
-        return consumer.consumer_named(_word(args, "consumer", ""), _quirks(args))
+        return consumer.consumer_named(word(args, "consumer", ""), quirks_of(args))
     except ValueError as error:
-        raise _bad(machine, error) from None
+        raise bad(machine, error) from None
 
 
 def _from_dlpack(machine: Machine, args: Args, bind: str | None) -> Any:
@@ -233,26 +179,26 @@ def _from_dlpack(machine: Machine, args: Args, bind: str | None) -> Any:
     style = _consumer(machine, args)
     return _object(
         machine,
-        consumer.from_dlpack(ex, style, x, device=_pair(machine, args, "device"), copy=args.get("copy")),
+        consumer.from_dlpack(ex, style, x, device=pair(machine, args, "device"), copy=args.get("copy")),
         bind,
     )
 
 
 def _values(machine: Machine, args: Args, bind: str | None) -> Any:
     array = _array_of(machine, args, "array")
-    return {"values": [_shown(value) for value in arrays.values_of(exchange_of(machine), array)]}
+    return {"values": [shown(value) for value in arrays.values_of(exchange_of(machine), array)]}
 
 
 def _set(machine: Machine, args: Args, bind: str | None) -> Any:
     array = _array_of(machine, args, "array")
-    index = _integers(machine, args, "index") or ()
+    index = integers(machine, args, "index") or ()
     value = args["value"]
     if value is None or isinstance(value, list):
         raise BadVector(f"value is {value!r}: expected a number", machine.path)
     try:
-        arrays.set_value(exchange_of(machine), array, index, _number(machine, value))
+        arrays.set_value(exchange_of(machine), array, index, number(machine, value))
     except IndexError as error:
-        raise _bad(machine, error) from None
+        raise bad(machine, error) from None
     return NOTHING
 
 
@@ -312,7 +258,7 @@ def _poke(machine: Machine, args: Args, bind: str | None) -> Any:
     codec = ex.abi.versioned if record.versioned else ex.abi.legacy
     field, value = str(args["field"]), args["value"]
     if field in ("shape", "strides") and isinstance(value, list):
-        numbers = _integers(machine, {"value": value}, "value") or ()
+        numbers = integers(machine, {"value": value}, "value") or ()
         _store(machine, _raw_fields(ex, record)[f"dl_tensor.{field}"], ex.abi.integers(numbers))
         return NOTHING
     names = _PARTS.get(field) or ((field,) if field in codec.offsets else (f"dl_tensor.{field}",))
@@ -352,13 +298,13 @@ def _finalise(machine: Machine, args: Args, bind: str | None) -> Any:
 def _api(machine: Machine, args: Args, bind: str | None) -> Any:
     ex = exchange_of(machine)
     made = _array_of(machine, args, "array").producer
-    quirks = frozenset(_quirks(args))
+    quirks = frozenset(quirks_of(args))
     try:
-        prev = _pair(machine, args, "prev_version")
+        prev = pair(machine, args, "prev_version")
         older = exchange_api.publish(ex, made, prev, quirks=quirks).address if prev is not None else NULL
-        address = exchange_api.publish(ex, made, _pair(machine, args, "version") or (1, 3), older, quirks).address
+        address = exchange_api.publish(ex, made, pair(machine, args, "version") or (1, 3), older, quirks).address
     except ValueError as error:
-        raise _bad(machine, error) from None
+        raise bad(machine, error) from None
     return _address(machine, address, bind)
 
 
@@ -369,7 +315,7 @@ def _address(machine: Machine, address: int, bind: str | None) -> Any:
 
 def _find_api(machine: Machine, args: Args, bind: str | None) -> Any:
     array = _array_of(machine, args, "array")
-    found = exchange_api.find_api(exchange_of(machine), array, checks_header="ignores-header" not in _quirks(args))
+    found = exchange_api.find_api(exchange_of(machine), array, checks_header="ignores-header" not in quirks_of(args))
     return _address(machine, found, bind)
 
 
@@ -384,11 +330,11 @@ def _allocate(machine: Machine, args: Args, bind: str | None) -> Any:
     ex = exchange_of(machine)
     try:
         dtype = dtypes.dtype_named(str(args["dtype"]))
-        shape = _integers(machine, args, "shape") or ()
+        shape = integers(machine, args, "shape") or ()
         _bounded(machine, shape, args)
     except ValueError as error:
-        raise _bad(machine, error) from None
-    device = _pair(machine, args, "device") or arrays.CPU
+        raise bad(machine, error) from None
+    device = pair(machine, args, "device") or arrays.CPU
     prototype = DLTensor(NULL, *device, len(shape), *dtype.triple, NULL, NULL, 0)
     return _address(machine, exchange_api.allocate(ex, _table(machine, args), prototype, shape), bind)
 
@@ -415,7 +361,7 @@ def _borrow(machine: Machine, args: Args, bind: str | None) -> Any:
 
 
 def _work_stream(machine: Machine, args: Args, bind: str | None) -> Any:
-    device = _pair(machine, args, "device") or arrays.CPU
+    device = pair(machine, args, "device") or arrays.CPU
     stream = exchange_api.work_stream(exchange_of(machine), _table(machine, args), device)
     return stream or None
 
@@ -429,20 +375,20 @@ def _call_deleter(machine: Machine, args: Args, bind: str | None) -> Any:
 
 def _header(machine: Machine, args: Args, bind: str | None) -> Any:
     ex = exchange_of(machine)
-    version = _pair(machine, args, "version")
+    version = pair(machine, args, "version")
     try:
         ex.follow(version or (1, 3), ex.readings)
     except ValueError as error:
-        raise _bad(machine, error) from None
+        raise bad(machine, error) from None
     return NOTHING
 
 
 def _reading(machine: Machine, args: Args, bind: str | None) -> Any:
     ex = exchange_of(machine)
     try:
-        ex.follow(ex.header.version, ex.readings | {_word(args, "reading", "")})
+        ex.follow(ex.header.version, ex.readings | {word(args, "reading", "")})
     except ValueError as error:
-        raise _bad(machine, error) from None
+        raise bad(machine, error) from None
     return NOTHING
 
 

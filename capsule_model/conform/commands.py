@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from capsule_model.command_line import input_error
 from capsule_model.conform.adapter import Adapter
 from capsule_model.conform.draft import draft as draft_of
 from capsule_model.conform.held import adapter_process, hold, report_of
@@ -26,7 +27,7 @@ from capsule_model.trace.files import load
 from capsule_model.trace.meaning import Known
 from capsule_model.trace.wording import clean
 
-__all__ = ["conform", "input_error", "known_names", "progress"]
+__all__ = ["conform", "known_names", "progress"]
 
 
 def conform(
@@ -88,12 +89,6 @@ def known_names() -> Known:
     """Return the names that vectors may use: rules of all suites, behaviours, kinds of undefined behaviour."""
     rules = frozenset(rule.id for suite in suites_there() for rule in read_rules(chapters_of(suite)))
     return Known(rules or None, BEHAVIOURS.keys(), Kinds())
-
-
-def input_error(error: OSError) -> str:
-    """Return an operating-system error as one line."""
-    name = f"{clean(str(error.filename), 300)}: " if error.filename else ""
-    return f"{name}{error.strerror}" if error.strerror else clean(str(error), 500)
 
 
 @contextmanager

@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
-from capsule_model.conform.commands import input_error, known_names
+from capsule_model.command_line import input_error
+from capsule_model.conform.commands import known_names
 from capsule_model.conform.interpreters import CannotRun, Interpreter, Kind, choose, find, probe
 from capsule_model.conform.matrix_run import Task, run_all
 from capsule_model.conform.matrix_show import Row, print_table, shown_while

@@ -16,8 +16,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Literal, cast
 
+from capsule_model.command_line import input_error
 from capsule_model.conform.adapter import AdapterProcess
-from capsule_model.conform.commands import input_error, known_names
+from capsule_model.conform.commands import known_names
 from capsule_model.conform.expectations import DIVERGING
 from capsule_model.conform.held import hold, report_of
 from capsule_model.conform.interpreters import CannotRun, Interpreter, Kind, adapter_command

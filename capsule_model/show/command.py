@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from capsule_model.conform.commands import input_error
+from capsule_model.command_line import input_error
 from capsule_model.conform.report import write_whole
 from capsule_model.show.comparison import Comparison, compare
 from capsule_model.show.html import html
