@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from capsule_model import NULL, Interpreter
+from capsule_model.whole import write_whole
 from dlpack_model.arrays import new_array
 from dlpack_model.consumer import consumer_named, from_dlpack
 from dlpack_model.exchange import Exchange
@@ -80,7 +81,7 @@ def measure(numpy: Any, rounds: int = ROUNDS, calls: tuple[int, int] = (MODEL_CA
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print the figures; return 0, or 2 for bad usage or where NumPy is missing."""
-    parser = argparse.ArgumentParser(prog="dlpack_model.bench", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="dlpack-model bench", description=main.__doc__)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
     options = parser.parse_args(arguments)
     if options.json is not None and (options.json.is_dir() or not options.json.absolute().parent.is_dir()):
@@ -97,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"{found['numpy_ns'] / 1000:.2f} µs in NumPy {found['numpy']}, ratio {found['ratio']:.0f} (goal: {GOAL})"
     )
     if options.json is not None:
-        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        write_whole(json.dumps(found, indent=1) + "\n", options.json)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Run the full cross, and write its table: ``python -m dlpack_model.cross --output specs/results``."""
+"""Run the full cross, and write its table: ``dlpack-model cross --output specs/results``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from capsule_model.whole import write_whole
 from dlpack_model.cross_page import document, json_text, page, verdict
 from dlpack_model.cross_run import Combination, Outcome, run_all
 from dlpack_model.real.recursion import RESULT
@@ -29,7 +30,7 @@ def files(results: Mapping[Combination, Outcome], folder: Path) -> dict[str, str
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run every combination and print how many were safe; return 0, or 2 for bad usage."""
-    parser = argparse.ArgumentParser(prog="dlpack_model.cross", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="dlpack-model cross", description=main.__doc__)
     parser.add_argument("--output", type=Path, metavar="DIR", help=f"write {PAGE} and {TABLE} into this folder")
     options = parser.parse_args(arguments)
     if options.output is not None and not options.output.is_dir():
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"{len(results)} combinations in {time.monotonic() - begun:.1f} s: {told}")
     if options.output is not None:
         for name, text in files(results, options.output).items():
-            (options.output / name).write_text(text, encoding="utf-8")
+            write_whole(text, options.output / name)
     return 0
 
 

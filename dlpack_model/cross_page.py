@@ -34,7 +34,7 @@ the capsule, each run in the model in a fresh process: {count:,} of them, all li
 [dlpack-cross.json](dlpack-cross.json). Each says which rule was broken first, and what it came to when the run went
 on: a broken promise need not do harm in every combination. This page is made again by
 
-    python -m dlpack_model.cross --output specs/results
+    dlpack-model cross --output specs/results
 
 | mark | meaning |
 |:-:|---|
@@ -52,7 +52,7 @@ capsule of a foreign name to `PyErr_WriteUnraisable`, which takes a reference to
 the capsule is deallocated again, and the destructor runs again inside itself. In the model that is
 `dealloc-reentered`. On CPython {python}, with the example compiled as it was published and a stack of {stack:,} KiB, a
 process of its own went {depth:,} calls deep and ended by {signal}.
-`python -m dlpack_model.real.recursion` shows it on the interpreter at hand.
+`dlpack-model recursion` shows it on the interpreter at hand.
 """
 
 # A table a row: title, what is fixed, rows and columns with their axes; the rest is as in GOOD.

@@ -1,4 +1,4 @@
-"""Run the state machine of the exchange: ``python -m dlpack_model.fuzz --steps N``, or ``--bugs``.
+"""Run the state machine of the exchange: ``dlpack-model fuzz --steps N``, or ``--bugs``.
 
 This module needs Hypothesis, the extra ``fuzz``.
 """
@@ -68,16 +68,17 @@ def find(bug: Bug, steps: int = 1_000, start: int = 1) -> tuple[int, BaseExcepti
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the state machine of the exchange; return 0, 1 where a rule is broken or a bug not found, 2 for bad usage."""
-    parser = argparse.ArgumentParser(prog="dlpack_model.fuzz", description=main.__doc__)
-    parser.add_argument("--steps", type=int, default=100_000, help="how many steps to make (default: %(default)s)")
+    parser = argparse.ArgumentParser(prog="dlpack-model fuzz", description=main.__doc__)
+    parser.add_argument("--steps", type=int, help="how many steps to make (default: 100000, with --bugs 1000)")
     parser.add_argument("--seed", type=int, default=2, help="which programs to make (default: %(default)s)")
     parser.add_argument(
         "--bugs", action="store_true", help="seed each known bug instead, and find it in that many steps"
     )
     options = parser.parse_args(arguments)
-    if options.steps < 1:
-        parser.error(f"argument --steps: {options.steps} is not a number from 1 on")
-    return _bugs(options.steps, options.seed) if options.bugs else _steps(options.steps, options.seed)
+    steps: int = options.steps if options.steps is not None else 1_000 if options.bugs else 100_000
+    if steps < 1:
+        parser.error(f"argument --steps: {steps} is not a number from 1 on")
+    return _bugs(steps, options.seed) if options.bugs else _steps(steps, options.seed)
 
 
 def _steps(steps: int, start: int) -> int:

@@ -1,6 +1,6 @@
 """All interleavings of two consumers of one capsule, in builds with the GIL and without.
 
-``python -m dlpack_model.interleave`` explores the declared styles and prints the shortest schedule that does harm.
+``dlpack-model interleave`` explores the declared styles and prints the shortest schedule that does harm.
 """
 
 from __future__ import annotations
@@ -244,7 +244,7 @@ def run_all(styles: Mapping[str, Style], builds: Sequence[bool], most_switches: 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Explore all schedules of two consumers of one capsule; return 0, 1 where one does harm, 2 for bad usage."""
-    parser = argparse.ArgumentParser(prog="dlpack_model.interleave", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="dlpack-model interleave", description=main.__doc__)
     parser.add_argument("styles", nargs="*", metavar="STYLE", help=f"of {', '.join(STYLES)} (default: all)")
     parser.add_argument("--build", choices=("gil", "free-threaded", "both"), default="both", help="default: both")
     parser.add_argument("--most-switches", type=int, metavar="N", help="leave out schedules with more interruptions")

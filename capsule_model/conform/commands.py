@@ -16,7 +16,7 @@ from capsule_model.conform.adapter import Adapter
 from capsule_model.conform.draft import draft as draft_of
 from capsule_model.conform.held import adapter_process, hold, report_of
 from capsule_model.conform.local import InProcess
-from capsule_model.conform.report import as_json, print_report, write_json, write_whole
+from capsule_model.conform.report import as_json, print_report, write_json
 from capsule_model.conform.session import Session
 from capsule_model.conform.specification import read_rules
 from capsule_model.locate import specs
@@ -26,6 +26,7 @@ from capsule_model.trace.extensions import MODULES, Kinds, extension
 from capsule_model.trace.files import load
 from capsule_model.trace.meaning import Known
 from capsule_model.trace.wording import clean
+from capsule_model.whole import write_whole
 
 __all__ = ["conform", "known_names", "progress"]
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +23,7 @@ from capsule_model.profiles import Profile
 from capsule_model.trace.needs import FEATURES
 from capsule_model.trace.returns import MISSING
 from capsule_model.trace.wording import clean, shown
+from capsule_model.whole import write_whole
 
 __all__ = [
     "Report",
@@ -35,7 +34,6 @@ __all__ = [
     "sides_in_words",
     "vectors_digest",
     "write_json",
-    "write_whole",
 ]
 
 _MOST_LACKING = 16
@@ -187,29 +185,10 @@ def write_json(document: Mapping[str, Any], file: Path) -> None:
     write_whole("{\n" + entries + "\n}\n", file)
 
 
-def write_whole(text: str, file: Path) -> None:
-    """Write `text` to `file` whole or not at all; raise `OSError` where it cannot be written."""
-    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, file)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
 def _value_text(key: str, value: Any) -> str:
     if key != "vectors" or not value:
         return json.dumps(value)
     return "[\n  " + ",\n  ".join(json.dumps(entry) for entry in value) + "\n ]"
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
 
 
 def _result_json(result: Result, expected: Expected | None) -> dict[str, Any]:

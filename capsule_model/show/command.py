@@ -8,13 +8,13 @@ from pathlib import Path
 from rich.console import Console
 
 from capsule_model.command_line import input_error
-from capsule_model.conform.report import write_whole
 from capsule_model.show.comparison import Comparison, compare
 from capsule_model.show.html import html
 from capsule_model.show.markdown import markdown
 from capsule_model.show.results import read_results
 from capsule_model.show.terminal import print_comparison, print_findings
 from capsule_model.trace.wording import clean
+from capsule_model.whole import write_whole
 
 __all__ = ["report"]
 

@@ -24,6 +24,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from capsule_model.whole import write_whole
+
 __all__ = ["RESULT", "NoCompiler", "main", "measure"]
 
 RESULT = "dlpack-recursion.json"
@@ -147,7 +149,7 @@ def _child(library: str, counter: str, limit: str) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print how deep the example destructor recurses; return 0, 1 where it does not, 2 where it cannot be tried."""
-    parser = argparse.ArgumentParser(prog="dlpack_model.real.recursion", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="dlpack-model recursion", description=main.__doc__)
     parser.add_argument(
         "--limit", type=int, default=0, metavar="N", help="end the process at this depth (default: go on)"
     )
@@ -165,7 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     how = f"ended by {seen['signal']}" if seen["signal"] else "stopped at the limit" if seen["stopped"] else "returned"
     print(f"{seen['implementation']} {seen['python']}: the destructor ran {seen['depth']} deep, {how}")
     if options.json is not None:
-        options.json.write_text(json.dumps(seen, indent=1) + "\n", encoding="utf-8")
+        write_whole(json.dumps(seen, indent=1) + "\n", options.json)
     return 0 if seen["depth"] > 1 else 1
 
 

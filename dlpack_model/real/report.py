@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from capsule_model.whole import write_whole
 from dlpack_model.libraries import LIBRARIES
 from dlpack_model.real.compare import Compared, Missing, Probe, hold
 
@@ -82,7 +83,7 @@ def hold_command(modules: Sequence[str], json_file: Path | None, python: str, co
     except Missing as missing:
         raise ValueError(str(missing)) from None
     if json_file is not None:
-        json_file.write_text(json.dumps([held.as_json() for held in results], indent=1) + "\n")
+        write_whole(json.dumps([held.as_json() for held in results], indent=1) + "\n", json_file)
     _print(results, console)
     return 1 if any(held.differing for held in results) else 0
 
