@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from capsule_model import Kind, UndefinedBehavior
 from dlpack_model.arrays import new_array
 from dlpack_model.behaved import PLAIN_CONSUMER, PLAIN_PRODUCER
 from dlpack_model.bugs import BUGS
+from dlpack_model.cli import run
 from dlpack_model.exchange import EVERYTHING, Exchange
 from dlpack_model.fuzz import campaign, exchange_machine, find, main
 from dlpack_model.machine import ExchangeMachine
@@ -161,3 +163,13 @@ def test_the_command_shows_the_program(capsys: pytest.CaptureFixture[str], monke
     told = capsys.readouterr().out
     assert "no-owner: " in told
     assert "state.new(" in told
+
+
+def test_without_hypothesis_one_line_says_what_to_install(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the extra is not installed, the command names it; there is no traceback."""
+    monkeypatch.delitem(sys.modules, "dlpack_model.fuzz")
+    monkeypatch.setitem(sys.modules, "hypothesis", None)
+    assert run(["fuzz"]) == 2
+    assert capsys.readouterr().err == "dlpack-model: hypothesis is missing; pip install 'capsule-model[fuzz]'\n"
