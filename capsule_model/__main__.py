@@ -4,20 +4,12 @@ from __future__ import annotations
 
 import sys
 
-_EXTRA = ("click", "jinja2", "jsonschema_rs", "markdown_it", "markupsafe", "pygments", "rich")
+from capsule_model.start import start
 
 
 def main() -> int:
-    """Run the command line and return its exit code; name the extra where a library is missing."""
-    try:
-        from capsule_model.cli import run
-
-        return run()
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in _EXTRA:
-            raise
-        print(f"capsule-model: {error.name} is missing; pip install 'capsule-model[cli]'", file=sys.stderr)
-        return 2
+    """Run the command line and return its exit code."""
+    return start("capsule_model.cli", "capsule-model")
 
 
 if __name__ == "__main__":

@@ -51,13 +51,7 @@ def _passed_on(name: str, module: str, help: str) -> None:
     @main.command(name, help=help, add_help_option=False, context_settings={"ignore_unknown_options": True})
     @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
     def command(arguments: tuple[str, ...]) -> int:
-        try:
-            program = import_module(module)
-        except ModuleNotFoundError as missing:
-            if missing.name != "hypothesis":
-                raise
-            raise click.UsageError("hypothesis is missing; pip install 'capsule-model[fuzz]'") from None
-        outcome: int = program.main(arguments)
+        outcome: int = import_module(module).main(arguments)
         return outcome
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from capsule_model import Kind, UndefinedBehavior
+from dlpack_model.__main__ import main as start
 from dlpack_model.arrays import new_array
 from dlpack_model.behaved import PLAIN_CONSUMER, PLAIN_PRODUCER
 from dlpack_model.bugs import BUGS
-from dlpack_model.cli import run
 from dlpack_model.exchange import EVERYTHING, Exchange
 from dlpack_model.fuzz import campaign, exchange_machine, find, main
 from dlpack_model.machine import ExchangeMachine
@@ -171,5 +171,6 @@ def test_without_hypothesis_one_line_says_what_to_install(
     """Where the extra is not installed, the command names it; there is no traceback."""
     monkeypatch.delitem(sys.modules, "dlpack_model.fuzz")
     monkeypatch.setitem(sys.modules, "hypothesis", None)
-    assert run(["fuzz"]) == 2
+    monkeypatch.setattr(sys, "argv", ["dlpack-model", "fuzz"])
+    assert start() == 2
     assert capsys.readouterr().err == "dlpack-model: hypothesis is missing; pip install 'capsule-model[fuzz]'\n"
