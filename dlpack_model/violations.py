@@ -24,7 +24,6 @@ class Broken(StrEnum):
     WRONG_VALUES = "wrong-values"
     WRITE_TO_READ_ONLY = "write-to-read-only"
     DATA_RACE = "data-race"
-    WRONG_DEVICE = "wrong-device"
     GIL_NOT_HELD = "gil-not-held"
     AFTER_FINALISATION = "after-finalisation"
     ERROR_LOST = "error-lost"
@@ -47,7 +46,6 @@ CONSEQUENCE = {
     Broken.WRONG_VALUES: "the consumer computes with other numbers than the producer stored",
     Broken.WRITE_TO_READ_ONLY: "memory that others rely on is changed, or the process dies",
     Broken.DATA_RACE: "the data are read before the work that makes them is done",
-    Broken.WRONG_DEVICE: "an address of one device is used on another: a crash or wrong values",
     Broken.GIL_NOT_HELD: "reference counts and allocator are changed while another thread uses them",
     Broken.AFTER_FINALISATION: "the interpreter's state is gone: the process dies at exit",
     Broken.ERROR_LOST: "an exception that somebody raised is never seen",
@@ -68,7 +66,6 @@ HARM = frozenset(
         Broken.WRONG_VALUES,
         Broken.WRITE_TO_READ_ONLY,
         Broken.DATA_RACE,
-        Broken.WRONG_DEVICE,
         Broken.GIL_NOT_HELD,
         Broken.AFTER_FINALISATION,
         Broken.ERROR_LOST,
