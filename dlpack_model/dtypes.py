@@ -81,10 +81,18 @@ def _mini_table(code: int, bits: int) -> tuple[float, ...]:
 
 
 def _nearest(table: tuple[float, ...], value: float) -> int:
+    """Return the bits of the number next to a value, of two that are as near those that are even."""
     if math.isnan(value):
         return next(raw for raw, known in enumerate(table) if math.isnan(known))
     numbers = [raw for raw, known in enumerate(table) if not math.isnan(known)]
-    return min(numbers, key=lambda raw: (abs(table[raw] - value) if table[raw] != value else 0.0, raw))
+    sign = math.copysign(1.0, value)
+
+    def worth(raw: int) -> tuple[float, int, bool, int]:
+        number = table[raw]
+        distance = abs(number - value) if number != value else 0.0
+        return distance, raw & 1, math.copysign(1.0, number) != sign, raw
+
+    return min(numbers, key=worth)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
