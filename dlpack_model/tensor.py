@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from itertools import product
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from capsule_model import NULL
 from dlpack_model.abi import DLTensor
@@ -221,8 +222,9 @@ def read_values(ex: Exchange, layout: Layout) -> list[Value]:
     return values
 
 
-def _indices(shape: tuple[int, ...]) -> Any:
-    return product(*map(range, shape))
+def _indices(shape: tuple[int, ...]) -> Iterable[tuple[int, ...]]:
+    # product() holds every range in memory, also where a length of zero leaves it nothing to yield.
+    return product(*map(range, shape)) if 0 not in shape else ()
 
 
 def _read_packed(ex: Exchange, layout: Layout, index: tuple[int, ...]) -> Value:
