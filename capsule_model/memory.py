@@ -134,7 +134,9 @@ class Memory:
         if address == NULL:
             # rule: memory/free-null
             return
-        block = self.heap.nearest(address)
+        # What was used last is freed most.
+        last = self.last
+        block = last if last.address == address and last.kind == "malloc" else self.heap.nearest(address)
         if block is None or block.address != address:
             # rule: memory/invalid-free
             raise self.complain(Kind.INVALID_FREE, address, "frees", block)

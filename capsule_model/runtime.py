@@ -177,8 +177,9 @@ def object_dealloc(py: Process, op: int, struct: PyObject) -> None:
     if struct.dealloc is not None:
         struct.dealloc(op)
     PyObject_Free(py, op, struct)
-    for value in struct.attrs.values():
-        Py_DECREF(py, value)
+    if struct.attrs:
+        for value in struct.attrs.values():
+            Py_DECREF(py, value)
 
 
 def _incref_biased(py: Process, op: int) -> None:

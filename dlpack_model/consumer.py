@@ -90,9 +90,7 @@ def _from_capsule(ex: Exchange, consumer: Consumer, x: int, device: tuple[int, i
 
 def _ask(ex: Exchange, consumer: Consumer, array: Array, device: tuple[int, int] | None, call: Call) -> int:
     """Call ``__dlpack__``, and again with fewer keywords where it does not know one; return a new capsule or NULL."""
-    keywords: dict[str, Any] = dict.fromkeys(consumer.sends_always) if consumer.sends_always else {}
-    if consumer.max_version is not None:
-        keywords["max_version"] = consumer.max_version
+    keywords = dict(consumer.plain)
     if device is not None and consumer.sends_device and not consumer.forgets_device:
         keywords["dl_device"] = device
     if consumer.sends_copy and (call.copy == 0 or (call.copy == 1 and consumer.copies == "producer")):

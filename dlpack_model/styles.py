@@ -100,7 +100,7 @@ class Consumer:
     converts: Mapping[tuple[int, int], tuple[int, int]] = field(default_factory=dict, hash=False)
     own_memory_for_null: bool = False
 
-    # What follows from the fields above, for what is asked of every import.
+    # What follows from the fields above, for what is asked of every import; ``plain`` are the keywords of the plainest.
     any_device: bool = field(init=False, default=True)
     may_fail_late: bool = field(init=False, default=False)
     copies_unasked: bool = field(init=False, default=False)
@@ -108,6 +108,7 @@ class Consumer:
     keeps: int = field(init=False, default=0)
     adds: int = field(init=False, default=0)
     tries: tuple[bool, ...] = field(init=False, default=())
+    plain: Mapping[str, Any] = field(init=False, default_factory=dict, hash=False)
     running: tuple[str, str] = field(init=False, default=("", ""))
     array: str = field(init=False, default="")
     view: str = field(init=False, default="")
@@ -126,6 +127,10 @@ class Consumer:
         object.__setattr__(self, "view", f"{self.name}'s view")
         unasked = self.copies == "always" or self.copies_if_misaligned or self.converts
         object.__setattr__(self, "copies_unasked", bool(unasked))
+        plain = dict.fromkeys(self.sends_always) if self.sends_always else {}
+        if self.max_version is not None:
+            plain["max_version"] = self.max_version
+        object.__setattr__(self, "plain", plain)
         object.__setattr__(self, "tries", tuple(one for one in (True, False) if one in self.structs))
 
     def error_for(self, reason: str) -> str:
