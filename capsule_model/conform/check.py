@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -26,6 +24,7 @@ from capsule_model.trace.expectation import holds
 from capsule_model.trace.extensions import extension
 from capsule_model.trace.files import Loaded, Problem, Vector, load
 from capsule_model.trace.meaning import Known
+from capsule_model.whole import write_whole
 
 __all__ = [
     "check",
@@ -256,8 +255,4 @@ def _out_of_date(folder: Path, vectors: Mapping[str, Sequence[Vector]]) -> Itera
 
 def _rewrite(folder: Path, vectors: Mapping[str, Sequence[Vector]]) -> None:
     for file, text in _rewritten(folder, vectors):
-        handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        os.chmod(temporary, file.stat().st_mode)
-        os.replace(temporary, file)
+        write_whole(text, file)
