@@ -165,7 +165,8 @@ def section_of(rule: Rule) -> str:
     """Return the text under the heading of a rule; for UNDEFINED ones also what stands at the head of the chapter."""
     text = rule.file.read_text("utf-8")
     head = text.partition("\n##")[0] if rule.level == "UNDEFINED" else ""
-    return head + text.partition(f"### {rule.id}\n")[2].partition("\n##")[0]
+    lines = text.split("\n")
+    return head + "\n".join(lines[rule.line :]).partition("\n##")[0]
 
 
 def test_the_overview_has_every_kind() -> None:
