@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -41,6 +42,82 @@ def hold(libraries: tuple[str, ...], json_file: Path | None, python: str) -> int
 
     try:
         return hold_command(libraries, json_file, python, Console(highlight=False, soft_wrap=True))
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+
+
+_OUTPUTS = (
+    click.option("--json", "json_file", metavar="FILE", type=_PATH, help="Write the report to FILE as JSON."),
+    click.option("--html", metavar="FILE", type=_PATH, help="Write the report to FILE as HTML."),
+    click.option("--markdown", metavar="FILE", type=_PATH, help="Write the report to FILE as Markdown."),
+    click.option("--findings", metavar="FOLDER", type=_PATH, help="Write the script of every finding to FOLDER."),
+    click.option(
+        "--expectations", metavar="FILE", type=_PATH, multiple=True, help="Findings that are known, each with a reason."
+    ),
+    click.option("--draft", metavar="FILE", type=_PATH, help="Write expectations of what is not known to FILE."),
+    click.option(
+        "--fail-on",
+        metavar="SEVERITY",
+        default="style",
+        help="From which severity on to end with 1: style (default), contract, leak, wrong values, double free, crash.",
+    ),
+)
+
+
+def _with_outputs(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(_OUTPUTS):
+        command = option(command)
+    return command
+
+
+def _outputs(given: dict[str, Any]) -> Any:
+    from dlpack_model.audit.command import Outputs
+    from dlpack_model.audit.outcome import SEVERITIES
+
+    if given["fail_on"] not in SEVERITIES:
+        raise ValueError(f"--fail-on {given['fail_on'][:40]!r}: expected one of {', '.join(SEVERITIES)}")
+    return Outputs(json=given.pop("json_file"), **given)
+
+
+@main.command()
+@click.argument("libraries", metavar="LIBRARY…", nargs=-1)
+@click.option("--library", "places", metavar="MODULE:ATTRIBUTE", multiple=True, help="A library of your own.")
+@click.option(
+    "--python", metavar="PATH", default=sys.executable, help="A Python that has the libraries (default: this)."
+)
+@click.option("--probe", "probes", metavar="ID", multiple=True, help="This probe alone; can be repeated.")
+@click.option("--limit", metavar="SECONDS", default=20.0, type=click.FloatRange(1, 600), help="For each probe.")
+@click.option("--pairs/--no-pairs", default=True, help="Have the libraries import from each other (default).")
+@_with_outputs
+def audit(
+    libraries: tuple[str, ...],
+    places: tuple[str, ...],
+    python: str,
+    probes: tuple[str, ...],
+    limit: float,
+    pairs: bool,
+    **outputs: Any,
+) -> int:
+    """Put every rule that a library can break to installed libraries, and show what they break."""
+    from dlpack_model.audit.command import audit_command, libraries_named
+
+    console = Console(highlight=False, soft_wrap=True)
+    try:
+        found = libraries_named(libraries, places)
+        return audit_command(found, python, _outputs(outputs), console, limit=limit, probes=probes, pairs=pairs)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+
+
+@main.command()
+@click.argument("files", metavar="RESULT.json…", nargs=-1, required=True, type=_PATH)
+@_with_outputs
+def report(files: tuple[Path, ...], **outputs: Any) -> int:
+    """Put the results of several audits side by side."""
+    from dlpack_model.audit.command import report_command
+
+    try:
+        return report_command(files, _outputs(outputs), Console(highlight=False, soft_wrap=True))
     except ValueError as error:
         raise click.UsageError(str(error)) from None
 
