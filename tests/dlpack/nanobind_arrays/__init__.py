@@ -1,0 +1,1 @@
+"""A module written with nanobind, so that its arrays can be audited."""
