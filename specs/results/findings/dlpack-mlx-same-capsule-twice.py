@@ -1,0 +1,58 @@
+"""mlx 0.32.4, from_dlpack/consumed-once: taken the second time; the deleter ran 2 times"""
+# Give one capsule two times.
+import ctypes, gc, sys
+from ctypes import c_char_p, c_int32, c_int64, c_uint16, c_uint32, c_uint64, c_uint8, c_void_p, py_object
+import mlx.core as mx
+CODES = {'P': c_void_p, 'i': c_int32, 'I': c_uint32, 'B': c_uint8, 'H': c_uint16, 'Q': c_uint64}
+TENSOR = 'P:data i:device_type i:device_id i:ndim B:code B:bits H:lanes P:shape P:strides Q:byte_offset '
+struct = lambda spec: type('Struct', (ctypes.Structure,), {'_fields_': [(word[2:], CODES[word[0]]) for word in spec.split()]})
+LEGACY = struct(TENSOR + 'P:manager_ctx P:deleter')
+VERSIONED = struct('I:major I:minor P:manager_ctx P:deleter Q:flags ' + TENSOR)
+STRUCTS = {b'dltensor': LEGACY, b'dltensor_versioned': VERSIONED}
+New = ctypes.PYFUNCTYPE(py_object, c_void_p, c_char_p, c_void_p)(('PyCapsule_New', ctypes.pythonapi))
+GetName = ctypes.PYFUNCTYPE(c_char_p, py_object)(('PyCapsule_GetName', ctypes.pythonapi))
+GetDestructor = ctypes.PYFUNCTYPE(c_void_p, py_object)(('PyCapsule_GetDestructor', ctypes.pythonapi))
+COUNTER, HARMLESS = (ctypes.cast(ctypes.pythonapi[name], c_void_p).value for name in ('Py_IncRef', 'Py_IsInitialized'))
+first = lambda managed: int(c_uint64.from_address(ctypes.addressof(managed)).value)
+def attempt(call, *arguments, **keywords):
+    try: return (call(*arguments, **keywords), None)
+    except Exception as error: return (None, error.with_traceback(None))
+class Source:
+    def __init__(self, name=None, shape=(2, 3), strides=(3, 1), raw=b'', **fields):
+        ctypes.pythonapi.Py_IncRef(py_object(self))
+        self.name, self.exports = (name, [])
+        raw = raw or b''.join((bytes((i, 0, 0, 0)) for i in range(6)))
+        self.block = ctypes.create_string_buffer(len(raw) + 256)
+        self.data = ctypes.addressof(self.block) + 128 & ~63
+        ctypes.memmove(self.data, raw, len(raw))
+        self.words = [words if words is None else (c_int64 * len(words))(*words) for words in (shape, strides)]
+        sizes, steps = (words if words is None else ctypes.addressof(words) for words in self.words)
+        self.fields = {'data': self.data, 'device_type': 1, 'bits': 32, 'lanes': 1, 'deleter': COUNTER, 'major': 1}
+        self.fields |= {'ndim': len(shape or ()), 'shape': sizes, 'strides': steps, 'manager_ctx': self.data, **fields}
+    def __dlpack_device__(self): return (self.fields['device_type'], 0)
+    def __dlpack__(self, **keywords):
+        name = self.name or (b'dltensor_versioned' if keywords.get('max_version') else b'dltensor')
+        kind = STRUCTS.get(name, LEGACY)
+        managed = kind(**{field: value for field, value in self.fields.items() if hasattr(kind, field)})
+        self.exports.append((New(ctypes.addressof(managed), name, HARMLESS), managed, first(managed), name))
+        return self.exports[-1][0]
+    def state(self):
+        gc.collect()
+        there = [GetName(one[0]) == one[3] and bool(GetDestructor(one[0])) for one in self.exports]
+        return (sum((first(managed) - before for _, managed, before, _ in self.exports)), sum(there))
+consume = mx.from_dlpack
+def same_capsule_twice(consume, name):
+    source = Source(name)
+    capsule = source.__dlpack__()
+    again = type('Again', (Source,), {'__dlpack__': lambda self, **keywords: capsule})
+    results = [attempt(consume, again())]
+    if results[0][1] or source.state()[1]:
+        return ('choice', f"{results[0][1] or 'it is not renamed the first time'}", 'from_dlpack/name-decides')
+    second = type(attempt(lambda: results.append(consume(again())))[1]).__name__
+    results.clear()
+    calls = source.state()[0]
+    text = f"{second.replace('NoneType', 'taken')} the second time; the deleter ran {calls} times"
+    return ('double free' if calls > 1 else 'contract' if second == 'NoneType' else 'kept', text)
+verdict, seen, *rule = same_capsule_twice(consume, name=b'dltensor')
+print(verdict + ':', *seen.split())
+sys.exit(verdict not in ('kept', 'choice', 'unsupported'))
