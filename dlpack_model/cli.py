@@ -103,7 +103,7 @@ def audit(
 
     console = Console(highlight=False, soft_wrap=True)
     try:
-        found = libraries_named(libraries, places)
+        found = libraries_named(libraries, places, python)
         return audit_command(found, python, _outputs(outputs), console, limit=limit, probes=probes, pairs=pairs)
     except ValueError as error:
         raise click.UsageError(str(error)) from None

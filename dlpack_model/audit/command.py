@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
@@ -102,6 +103,8 @@ def audit_command(
         if name not in PROBES:
             raise ValueError(f"no probe {name[:40]!r}: expected one of {', '.join(sorted(PROBES))}")
     outputs.check()
+    # Scripts run in folders of their own.
+    python = str(Path(python).absolute()) if os.sep in python else python
     expected = [load_expected(file) for file in outputs.expectations]
     report, there, absent = Report((), ()), list[Library](), list[str]()
     with _progress(console) as advance:
@@ -174,9 +177,11 @@ def _progress(console: Console) -> Iterator[Callable[[str], Callable[[int, int],
         yield advance
 
 
-def libraries_named(names: Sequence[str], places: Sequence[str]) -> list[Library]:
+def libraries_named(names: Sequence[str], places: Sequence[str], python: str) -> list[Library]:
     """Return the libraries of the command line; ``ValueError`` with one line where there are none."""
-    found = [*map(library_named, dict.fromkeys(names)), *map(library_at, dict.fromkeys(places))]
+    here = python == sys.executable
+    known = [library_named(name, here=here) for name in dict.fromkeys(names)]
+    found = [*known, *map(library_at, dict.fromkeys(places))]
     if not found:
         raise ValueError("no library: expected the names of libraries, such as numpy, or --library module:attribute")
     return found

@@ -305,15 +305,16 @@ ALIASES = {
 }
 
 
-def library_named(name: str) -> Library:
+def library_named(name: str, *, here: bool = True) -> Library:
     """Return the description of a library; ``ValueError`` with one line where there is none.
 
-    A module that nothing is known of is audited as a consumer by its ``from_dlpack``.
+    A module that nothing is known of is audited by the names that the array API standard gives. ``here`` tells whether
+    this Python is the one that has it.
     """
     known = LIBRARIES.get(ALIASES.get(name, name))
     if known is not None:
         return known
-    if all(part.isidentifier() for part in name.split(".")) and _exists(name):
+    if all(part.isidentifier() for part in name.split(".")) and (not here or _exists(name)):
         return _unknown(name)
     raise ValueError(f"no library {name[:60]!r}: expected {', '.join(LIBRARIES)}, or a module that has from_dlpack")
 
@@ -327,13 +328,15 @@ def _exists(module: str) -> bool:
 
 
 def _unknown(module: str) -> Library:
-    """Describe a module by the names of the array API standard."""
+    """Describe a module by the names of the array API standard; what it does not have cannot be asked."""
+    arrays = f"{module}.reshape({module}.arange(6, dtype={module}.int32), (2, 3))"
     return Library(
         module,
         f"import {module}",
         f"getattr({module}, '__version__', '?')",
-        make=f"{module}.from_dlpack(Simple())",
+        make=f"{arrays} if hasattr({module}, 'arange') else {module}.from_dlpack(Simple())",
+        large=f"{module}.ones((1 << 20,), dtype={module}.uint8)",
         consume=f"{module}.from_dlpack",
         standard=True,
-        values="elements",
+        values="lambda array: array.tolist() if hasattr(array, 'tolist') else elements(array)",
     )

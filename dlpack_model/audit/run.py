@@ -16,7 +16,7 @@ from capsule_model.suites import chapters_of
 from dlpack_model.audit.expected import finding_id
 from dlpack_model.audit.outcome import Audit, Finding, Result
 from dlpack_model.audit.probe import PROBES, Case, Probe
-from dlpack_model.audit.processes import Ended, Zygote, run_script
+from dlpack_model.audit.processes import Ended, Missing, Zygote, run_script
 from dlpack_model.audit.reading import judge
 from dlpack_model.audit.registry import Library
 from dlpack_model.audit.script import arguments_of, asked_of, script_of
@@ -120,6 +120,11 @@ def audit(
         version = zygote.python_version
     more, findings = settle(place, [judged[number] for number in sorted(judged)], step)
     results += more
+    if all(result.verdict == "unsupported" for result in results):
+        why = results[-1].seen if results else "it neither makes arrays nor imports them"
+        raise Missing(
+            f"{library.name}: nothing could be asked: {why}; expected a library with __dlpack__ or from_dlpack"
+        )
     tables = any(result.side == "exchange-api" and result.verdict == "kept" for result in results)
     roles = (*library.roles, "exchange API") if tables else library.roles
     seconds = round(time.monotonic() - start, 1)

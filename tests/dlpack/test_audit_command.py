@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -226,3 +227,29 @@ def test_function_alone_is_a_library(name: str, folder: Path) -> None:
     assert verdicts.pop("device-tuple") == "broken"
     assert set(verdicts.values()) == {"kept"}
     assert found.findings[0].seen == "__dlpack_device__() returns [1, 0]"
+
+
+def test_python_may_be_a_relative_path(folder: Path) -> None:
+    """The Python of ``--python`` is found from everywhere that scripts run, also where its path is relative."""
+    (folder / "bin").mkdir()
+    (folder / "bin" / "python").symlink_to(sys.executable)
+    assert audit("wrong", "--python", "bin/python", "--json", "r.json") == 1
+    assert [finding.shown for finding in read(folder / "r.json").findings()] != []
+
+
+def test_module_without_arrays_is_not_clean(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A library that could not be asked anything is no library that keeps the rules."""
+    assert run(["audit", "json"]) == 2
+    assert "json: nothing could be asked" in capsys.readouterr().err
+
+
+def test_unknown_module_is_asked_by_the_names_of_the_standard(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module that nothing is known of makes arrays, and imports them, as the array API standard has it."""
+    names = "arange, from_dlpack\n", "int32 = 'int32'\n", "def reshape(array, shape): return array.reshape(*shape)\n"
+    (folder / "standing.py").write_text("from broken import " + "".join(names))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(folder), str(Path(__file__).parent))))
+    monkeypatch.syspath_prepend(folder)
+    assert run(["audit", "standing", *QUICK, "--json", "r.json"]) == 0
+    (audited,) = read(folder / "r.json").audits
+    assert audited.roles == ("producer", "consumer")
+    assert audited.count()["kept"] >= 4
