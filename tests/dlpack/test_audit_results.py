@@ -22,11 +22,11 @@ RESULTS = ROOT / "specs" / "results"
 @pytest.fixture(scope="module")
 def report() -> Report:
     """Return what is committed."""
-    return Report.from_json((RESULTS / "dlpack.json").read_text("utf-8"))
+    return Report.from_json((RESULTS / "dlpack-audit.json").read_text("utf-8"))
 
 
 def test_page_is_that_of_the_report(report: Report) -> None:
-    """The page says what the report says: ``dlpack-model report specs/results/dlpack.json --markdown`` writes it."""
+    """The page says what the report says: ``dlpack-model report specs/results/dlpack-audit.json --markdown`` writes it."""
     assert (RESULTS / "dlpack.md").read_text("utf-8") == as_markdown(report, {})
 
 

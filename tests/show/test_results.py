@@ -49,7 +49,7 @@ REQUIRED = {
 WITHOUT_COMPILER = {"cp313s390x"}
 MOST_UNSUPPORTED = 0.02
 # What the model of the exchange makes beside them, with tests of its own.
-OTHERS = {"dlpack-cross", "dlpack-recursion"}
+OTHERS = {"dlpack-audit", "dlpack-cross", "dlpack-recursion"}
 NAMES = sorted({*REQUIRED, *(file.stem for file in RESULTS.glob("*.json"))} - OTHERS)
 
 
