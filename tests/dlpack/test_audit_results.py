@@ -26,7 +26,7 @@ def report() -> Report:
 
 
 def test_page_is_that_of_the_report(report: Report) -> None:
-    """The page says what the report says: ``dlpack-model report specs/results/dlpack-audit.json --markdown`` writes it."""
+    """The page is what ``dlpack-model report specs/results/dlpack-audit.json --markdown FILE`` writes."""
     assert (RESULTS / "dlpack.md").read_text("utf-8") == as_markdown(report, {})
 
 
