@@ -157,6 +157,8 @@ def _tell(report: Report, verdict: Verdict, outputs: Outputs, console: Console) 
     if outputs.draft is not None:
         write_whole("\n".join(drafts(report, known).values()), outputs.draft)
     show(report, known, console, scripts=False)
+    if report.findings() and outputs.findings is None:
+        console.print("--findings FOLDER writes the script of each", markup=False)
     for fault in verdict.faults:
         console.print(f"not as expected: {fault}", markup=False)
     new = [one for one in report.findings() if known_key(one) not in known and at_least(one.severity, outputs.fail_on)]
