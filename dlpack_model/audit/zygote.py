@@ -26,7 +26,7 @@ from dlpack_model.audit.script import MAKERS
 
 __all__ = ["answer", "main"]
 
-# What a library wrote to standard error before its end, as far as it is told.
+# Characters of what a library wrote to standard error, or of what was seen of it, that are told.
 MOST_NOISE = 2000
 
 
@@ -52,7 +52,8 @@ def answer(namespace: dict[str, Any], request: Mapping[str, Any]) -> list[str]:
             # The library's own description, and literals that a case wrote: the user's code, or ours.
             made = eval(f"lambda: ({code})", namespace)
             arguments[name] = made if name in MAKERS else made()
-        return [" ".join(str(part).split()) for part in (probe.look or probe.run)(**arguments)]
+        verdict, seen, *rest = (" ".join(str(part).split()) for part in (probe.look or probe.run)(**arguments))
+        return [verdict, seen if verdict == "facts" else seen[:MOST_NOISE], *rest]
     except Exception as error:
         return ["unsupported", f"{type(error).__name__}: {error}".split("\n")[0][:300]]
 
