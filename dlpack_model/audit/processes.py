@@ -66,6 +66,10 @@ class Zygote:
         if heard is None:
             self.close()
             raise Missing(f"{', '.join(described)}: the process ends while importing; expected a library that works")
+        if not heard["counts"]:
+            # The deleter of the probes is a reference count, at the place that it has there.
+            self.close()
+            raise Missing(f"{python}: no CPython with a GIL; expected one, to count calls of deleters by")
         self.python_version: str = heard["python"]
         self.versions: dict[str, str] = heard["versions"]
 

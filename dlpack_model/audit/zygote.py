@@ -12,6 +12,7 @@ import os
 import selectors
 import signal
 import sys
+import sysconfig
 import tempfile
 import time
 import warnings
@@ -75,7 +76,8 @@ def main() -> None:
         except Exception as error:
             versions[name] = f"!{type(error).__name__}: {error}".split("\n")[0][:300]
     python = sys.version.split()[0]
-    print(json.dumps({"python": python, "versions": versions}), file=answers, flush=True)
+    counts = sys.implementation.name == "cpython" and not sysconfig.get_config_var("Py_GIL_DISABLED")
+    print(json.dumps({"python": python, "counts": counts, "versions": versions}), file=answers, flush=True)
     gc.freeze()
     _serve(namespace, answers, start["at_once"])
 
