@@ -1,7 +1,7 @@
 """nanobind 3.1.0, from_dlpack/renames: shares the elements, and does not rename the capsule"""
 # Import a tensor, and see whether what shares its elements owns them.
 import ctypes, sys
-from ctypes import c_char_p, c_int32, c_int64, c_uint16, c_uint32, c_uint64, c_uint8, c_void_p, py_object
+from ctypes import c_char_p, c_int, c_int32, c_int64, c_uint16, c_uint32, c_uint64, c_uint8, c_void_p, py_object
 import nanobind_arrays
 
 CODES = {'P': c_void_p, 'i': c_int32, 'I': c_uint32, 'B': c_uint8, 'H': c_uint16, 'Q': c_uint64}
@@ -14,13 +14,13 @@ New = ctypes.PYFUNCTYPE(py_object, c_void_p, c_char_p, c_void_p)(('PyCapsule_New
 GetName = ctypes.PYFUNCTYPE(c_char_p, py_object)(('PyCapsule_GetName', ctypes.pythonapi))
 COUNTER, HARMLESS = (ctypes.cast(ctypes.pythonapi[name], c_void_p).value for name in ('Py_IncRef', 'Py_IsInitialized'))
 first = lambda managed: int(c_uint64.from_address(ctypes.addressof(managed)).value)
+map_memory = ctypes.CFUNCTYPE(c_void_p, c_void_p, c_int64, c_int, c_int, c_int, c_int64)(('mmap', ctypes.CDLL(None)))
 class Source:
     def __init__(self, name=None, shape=(2, 3), strides=(3, 1), raw=b'', **fields):
         ctypes.pythonapi.Py_IncRef(py_object(self))
         self.name, self.exports = (name, [])
         raw = raw or b''.join((bytes((i, 0, 0, 0)) for i in range(6)))
-        self.block = ctypes.create_string_buffer(len(raw) + 256)
-        self.data = ctypes.addressof(self.block) + 128 & ~63
+        self.data = map_memory(1 << 29 | (id(self) >> 4 & 8191) << 16, len(raw) + 4096, 3, 34, -1, 0)
         ctypes.memmove(self.data, raw, len(raw))
         self.words = [words if words is None else (c_int64 * len(words))(*words) for words in (shape, strides)]
         sizes, steps = (words if words is None else ctypes.addressof(words) for words in self.words)

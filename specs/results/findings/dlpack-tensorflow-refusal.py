@@ -1,7 +1,7 @@
 """tensorflow 2.21.0, DLManagedTensor/deleter-once: InvalidArgumentError: GPU:0 unknown device.; deleted 1 times """
 # Give what a consumer may refuse, and see who deletes it then: one, and once.
 import ctypes, gc, sys
-from ctypes import c_char_p, c_int32, c_int64, c_uint16, c_uint32, c_uint64, c_uint8, c_void_p, py_object
+from ctypes import c_char_p, c_int, c_int32, c_int64, c_uint16, c_uint32, c_uint64, c_uint8, c_void_p, py_object
 import os
 os.environ['TF_CPP_MIN_LOG_LEVEL'] = '3'
 import tensorflow as tf
@@ -16,6 +16,7 @@ GetName = ctypes.PYFUNCTYPE(c_char_p, py_object)(('PyCapsule_GetName', ctypes.py
 GetDestructor = ctypes.PYFUNCTYPE(c_void_p, py_object)(('PyCapsule_GetDestructor', ctypes.pythonapi))
 COUNTER, HARMLESS = (ctypes.cast(ctypes.pythonapi[name], c_void_p).value for name in ('Py_IncRef', 'Py_IsInitialized'))
 first = lambda managed: int(c_uint64.from_address(ctypes.addressof(managed)).value)
+map_memory = ctypes.CFUNCTYPE(c_void_p, c_void_p, c_int64, c_int, c_int, c_int, c_int64)(('mmap', ctypes.CDLL(None)))
 def attempt(call, *arguments, **keywords):
     try: return (call(*arguments, **keywords), None)
     except Exception as error: return (None, error.with_traceback(None))
@@ -25,8 +26,7 @@ class Source:
         ctypes.pythonapi.Py_IncRef(py_object(self))
         self.name, self.exports = (name, [])
         raw = raw or b''.join((bytes((i, 0, 0, 0)) for i in range(6)))
-        self.block = ctypes.create_string_buffer(len(raw) + 256)
-        self.data = ctypes.addressof(self.block) + 128 & ~63
+        self.data = map_memory(1 << 29 | (id(self) >> 4 & 8191) << 16, len(raw) + 4096, 3, 34, -1, 0)
         ctypes.memmove(self.data, raw, len(raw))
         self.words = [words if words is None else (c_int64 * len(words))(*words) for words in (shape, strides)]
         sizes, steps = (words if words is None else ctypes.addressof(words) for words in self.words)

@@ -1,7 +1,7 @@
 """warp 1.19.0, from_dlpack/unsupported-device: device type 2: IndexError: list index out of range"""
 # Give a tensor on a device that is not there.
 import ctypes, sys
-from ctypes import c_char_p, c_int32, c_int64, c_uint16, c_uint32, c_uint64, c_uint8, c_void_p, py_object
+from ctypes import c_char_p, c_int, c_int32, c_int64, c_uint16, c_uint32, c_uint64, c_uint8, c_void_p, py_object
 import warp as wp
 wp.config.quiet = True
 
@@ -14,6 +14,7 @@ STRUCTS = {b'dltensor': LEGACY, b'dltensor_versioned': VERSIONED}
 New = ctypes.PYFUNCTYPE(py_object, c_void_p, c_char_p, c_void_p)(('PyCapsule_New', ctypes.pythonapi))
 COUNTER, HARMLESS = (ctypes.cast(ctypes.pythonapi[name], c_void_p).value for name in ('Py_IncRef', 'Py_IsInitialized'))
 first = lambda managed: int(c_uint64.from_address(ctypes.addressof(managed)).value)
+map_memory = ctypes.CFUNCTYPE(c_void_p, c_void_p, c_int64, c_int, c_int, c_int, c_int64)(('mmap', ctypes.CDLL(None)))
 def attempt(call, *arguments, **keywords):
     try:
         return (call(*arguments, **keywords), None)
@@ -25,8 +26,7 @@ class Source:
         ctypes.pythonapi.Py_IncRef(py_object(self))
         self.name, self.exports = (name, [])
         raw = raw or b''.join((bytes((i, 0, 0, 0)) for i in range(6)))
-        self.block = ctypes.create_string_buffer(len(raw) + 256)
-        self.data = ctypes.addressof(self.block) + 128 & ~63
+        self.data = map_memory(1 << 29 | (id(self) >> 4 & 8191) << 16, len(raw) + 4096, 3, 34, -1, 0)
         ctypes.memmove(self.data, raw, len(raw))
         self.words = [words if words is None else (c_int64 * len(words))(*words) for words in (shape, strides)]
         sizes, steps = (words if words is None else ctypes.addressof(words) for words in self.words)
