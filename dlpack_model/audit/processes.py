@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ from typing import Any
 
 from dlpack_model.audit.probe import Probe
 from dlpack_model.audit.registry import Library
+from dlpack_model.audit.zygote import death
 
 __all__ = ["Ended", "Missing", "Zygote", "run_script"]
 
@@ -62,7 +63,11 @@ class Zygote:
             raise Missing(f"{python}: {error.strerror or error}; expected a Python that has the libraries") from None
         described = {library.name: [library.setup, library.version] for library in libraries}
         self._send({"libraries": described, "at_once": at_once})
+        # An import that hangs ends as one that dies.
+        timer = threading.Timer(IMPORT_LIMIT, self.process.kill)
+        timer.start()
         heard = self._line()
+        timer.cancel()
         if heard is None:
             self.close()
             raise Missing(f"{', '.join(described)}: the process ends while importing; expected a library that works")
@@ -90,14 +95,18 @@ class Zygote:
 
     def run(self, asked: Sequence[tuple[Probe, Mapping[str, str]]], limit: float) -> Iterator[tuple[int, Ended]]:
         """Run probes, and yield place and end of each as they end, ``limit`` seconds for each."""
-        for number, (probe, arguments) in enumerate(asked):
-            self._send({"number": number, "probe": probe.id, "arguments": dict(arguments), "limit": limit})
+        # Questions go out while answers come in: neither end waits for the other with a full pipe.
+        threading.Thread(target=self._ask, args=(asked, limit), daemon=True).start()
         for _ in asked:
             heard = self._line()
             if heard is None:
                 raise Missing("the process of the libraries died; expected one that can be forked")
             told = tuple(heard.get("told", ()))
             yield heard["number"], Ended(told, heard.get("died", ""), heard.get("late", False), heard["noise"])
+
+    def _ask(self, asked: Sequence[tuple[Probe, Mapping[str, str]]], limit: float) -> None:
+        for number, (probe, arguments) in enumerate(asked):
+            self._send({"number": number, "probe": probe.id, "arguments": dict(arguments), "limit": limit})
 
     def close(self) -> None:
         """End the process."""
@@ -115,15 +124,17 @@ class Zygote:
 
     def _send(self, message: Mapping[str, object]) -> None:
         assert self.process.stdin is not None
-        with suppress(BrokenPipeError):
+        with suppress(BrokenPipeError, ValueError):
             self.process.stdin.write(json.dumps(message) + "\n")
             self.process.stdin.flush()
 
     def _line(self) -> dict[str, Any] | None:
         assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        heard: dict[str, Any] = json.loads(line) if line else {}
-        return heard or None
+        try:
+            heard = json.loads(self.process.stdout.readline())
+        except ValueError:
+            return None
+        return heard if isinstance(heard, dict) else None
 
 
 def run_script(text: str, python: str, limit: float) -> Ended:
@@ -149,5 +160,4 @@ def run_script(text: str, python: str, limit: float) -> Ended:
     told = tuple(line[:MOST_TOLD] for line in printed.splitlines()[-1:])
     if done.returncode in (0, 1):
         return Ended(told, noise=noise[-MOST_TOLD:])
-    died = signal.Signals(-done.returncode).name if done.returncode < 0 else f"exit code {done.returncode}"
-    return Ended(told, died, noise=noise[-MOST_TOLD:])
+    return Ended(told, death(done.returncode), noise=noise[-MOST_TOLD:])

@@ -323,7 +323,8 @@ def _exists(module: str) -> bool:
     """Tell whether a module can be imported."""
     try:
         return find_spec(module) is not None
-    except (ImportError, ValueError):
+    except Exception:
+        # A package is imported to look into it, and may raise anything.
         return False
 
 

@@ -25,7 +25,7 @@ from dlpack_model.audit import kit
 from dlpack_model.audit.probe import PROBES
 from dlpack_model.audit.script import MAKERS
 
-__all__ = ["answer", "main"]
+__all__ = ["answer", "death", "main"]
 
 # Characters of what a library wrote to standard error, or of what was seen of it, that are told.
 MOST_NOISE = 2000
@@ -107,10 +107,12 @@ def _serve(namespace: dict[str, Any], answers: Any, at_once: int) -> None:
             else:
                 selector.unregister(key.fd)
                 print(json.dumps(_ended(running.pop(key.fd))), file=answers, flush=True)
-        for child in running.values():
-            if time.monotonic() >= child.deadline and not child.late:
-                child.late = True
-                os.kill(child.pid, signal.SIGKILL)
+        for child in [child for child in running.values() if time.monotonic() >= child.deadline]:
+            # What it has forked itself may keep the pipe open.
+            child.late = True
+            os.kill(child.pid, signal.SIGKILL)
+            selector.unregister(child.pipe)
+            print(json.dumps(_ended(running.pop(child.pipe))), file=answers, flush=True)
 
 
 def _fork(namespace: dict[str, Any], request: dict[str, Any]) -> _Child:
@@ -133,6 +135,14 @@ def _fork(namespace: dict[str, Any], request: dict[str, Any]) -> _Child:
     os._exit(0)
 
 
+def death(code: int) -> str:
+    """Return the name of the signal that an exit code below zero stands for, or the exit code in words."""
+    if code >= 0:
+        return f"exit code {code}"
+    names = {int(one): one.name for one in signal.Signals}
+    return names.get(-code, f"signal {-code}")
+
+
 def _ended(child: _Child) -> dict[str, Any]:
     """Return what a probe said, or how its process died."""
     os.close(child.pipe)
@@ -145,8 +155,7 @@ def _ended(child: _Child) -> dict[str, Any]:
     if child.late:
         return told | {"late": True}
     if code != 0 or not child.heard:
-        died = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        return told | {"died": died}
+        return told | {"died": death(code)}
     return told | {"told": json.loads(child.heard)}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from dataclasses import replace
 from importlib import import_module
@@ -14,6 +15,7 @@ from dlpack_model.audit.kit import Source
 from dlpack_model.audit.probe import PROBES
 from dlpack_model.audit.processes import Ended, Missing, Zygote, run_script
 from dlpack_model.audit.registry import Library
+from dlpack_model.audit.script import script_of
 
 import_module("dlpack_model.audit.probes")
 
@@ -164,13 +166,26 @@ def test_death_of_the_process_of_the_libraries_is_told() -> None:
         ("print('kept: all', flush=True)\nimport os\nos.abort()", Ended(("kept: all",), "SIGABRT")),
         ("import os\nos.write(2, b'gone')\nos.kill(os.getpid(), 9)", Ended((), "SIGKILL", noise="gone")),
         ("print('style: ' + 'x' * 9000)", Ended(("style: " + "x" * 1993,))),
-        ("print('kept:', open(0).read())", Ended(("kept:",))),
         ("import os\nos.write(1, b'\\xff')", Ended(("\ufffd",))),
     ],
 )
 def test_script_is_told(text: str, ended: Ended) -> None:
     """Of a script, the last line that it prints, its signal or exit code, and its errors are told."""
     assert run_script(text, sys.executable, 60) == ended
+
+
+def test_script_has_nothing_to_read() -> None:
+    """A script gets nothing of what is typed to the audit."""
+    kept, (read, write) = os.dup(0), os.pipe()
+    try:
+        os.dup2(read, 0)
+        os.write(write, b"typed")
+        os.close(write)
+        assert run_script("print('kept:', open(0).read())", sys.executable, 60) == Ended(("kept:",))
+    finally:
+        os.dup2(kept, 0)
+        os.close(kept)
+        os.close(read)
 
 
 def test_script_that_hangs_is_ended() -> None:
@@ -188,3 +203,32 @@ def test_words_that_are_counted_in_lie_low() -> None:
         address = ctypes.addressof(source.exports[0][1])
         ctypes.pythonapi.Py_IncRef(ctypes.c_void_p(address))
         assert source.state() == (1, 1)
+
+
+def test_probe_that_forks_is_late_all_the_same() -> None:
+    """A process that a probe left behind keeps nobody waiting: the limit holds, and the next probe is answered."""
+    forking = "(__import__('os').fork(), __import__('time').sleep(600))"
+    late, next_one = answers(forking, GOOD, limit=1, at_once=1)
+    assert late.late
+    assert next_one.told == KEPT
+
+
+def test_import_that_does_not_end_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A library whose import hangs is told in one line, as one that dies."""
+    monkeypatch.setattr("dlpack_model.audit.processes.IMPORT_LIMIT", 1.0)
+    hanging = replace(LIBRARY, setup="import time\ntime.sleep(600)")
+    assert "the process ends while importing" in refused(hanging)
+
+
+def test_python_that_answers_otherwise_is_told() -> None:
+    """A program that is no Python is told in one line, also where it answers something."""
+    assert "the process ends while importing" in refused(LIBRARY, python="/bin/echo")
+
+
+def test_padded_elements_are_looked_up_in_bytes_of_their_own() -> None:
+    """The script of a wrong element finds the fourth padded one in the fourth byte."""
+    arguments = {"make": LIBRARY.padded, "index": "[3]", "value": "3", "rule": "''"}
+    for raw, verdict in (("b'\\x03'", "kept"), ("b'\\x02'", "wrong values")):
+        script = script_of(PROBES["element"], arguments | {"raw": raw}, LIBRARY, "padded")
+        ended = run_script(script, sys.executable, 60)
+        assert "".join(ended.told).startswith(f"{verdict}:")

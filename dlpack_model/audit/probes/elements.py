@@ -72,7 +72,7 @@ def facts(make: Any, values: Any) -> tuple[str, ...]:
 
 
 def _flat(found: Any) -> Any:
-    if isinstance(found, list):
+    if isinstance(found, (list, tuple)):
         return [value for part in found for value in _flat(part)]
     return [[found.real, found.imag] if isinstance(found, complex) else found]
 
@@ -84,7 +84,9 @@ def element(make: Any, index: Any, raw: Any, value: Any, rule: Any) -> tuple[str
     managed = opened(attempt(make().__dlpack__)[0] if error else capsule)
     strides = list((c_int64 * len(index)).from_address(managed.strides)) if managed.strides else []
     strides = strides or [math.prod(lengths(managed)[axis + 1 :]) for axis in range(len(index))]
-    bits = sum(i * stride for i, stride in zip(index, strides, strict=True)) * managed.bits * managed.lanes
+    padded = hasattr(managed, "flags") and managed.flags & 4
+    width = 8 if padded else managed.bits * managed.lanes
+    bits = sum(i * stride for i, stride in zip(index, strides, strict=True)) * width
     found = ctypes.string_at(managed.data + managed.byte_offset + bits // 8, len(raw))
     if managed.bits < 8:
         found = bytes((found[0] >> bits % 8 & (1 << managed.bits) - 1,))
