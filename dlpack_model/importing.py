@@ -14,7 +14,7 @@ from dlpack_model.exchange import INTERNAL
 from dlpack_model.producer import Producer
 from dlpack_model.streams import STREAMED
 from dlpack_model.suitability import copies_itself, senseless, unsuited, unsupported
-from dlpack_model.tensor import Layout, compact_strides, read_layout
+from dlpack_model.tensor import MOST_ELEMENTS, Layout, compact_strides, read_layout
 from dlpack_model.violations import Broken
 
 if TYPE_CHECKING:
@@ -350,7 +350,11 @@ def _check_renamed(ex: Exchange, consumer: Consumer, capsule: int, record: Recor
 
 
 def _copied(ex: Exchange, view: Array, dtype: DType) -> int:
-    """Return a new array with the elements of a view, and let go of the view."""
+    """Return a new array with the elements of a view, and let go of the view; NULL where there is no memory for it."""
+    if view.layout.size > MOST_ELEMENTS:
+        ex.py.Py_DECREF(view.address)
+        ex.set_error("MemoryError", f"a copy of {view.layout.size} elements")
+        return NULL
     address = new_array(
         ex,
         view.producer,

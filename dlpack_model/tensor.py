@@ -16,7 +16,7 @@ from dlpack_model.violations import Broken, Violation
 if TYPE_CHECKING:
     from dlpack_model.exchange import Exchange
 
-__all__ = ["Form", "Layout", "compact_strides", "read_layout", "read_values", "write_value"]
+__all__ = ["MOST_ELEMENTS", "Form", "Layout", "compact_strides", "read_layout", "read_values", "write_value"]
 
 INT64 = 1 << 63
 WORD64 = 1 << 64

@@ -117,7 +117,7 @@ def test_another_number_of_values_is_unsupported(values: Any) -> None:
     assert text == f"{len(values)} values in the library's list, 3 elements"
 
 
-@pytest.mark.parametrize("value", ["1", None, (1, 2, 3), {}, 1e9])
+@pytest.mark.parametrize("value", ["1", None, {}, 1e9])
 def test_value_that_the_type_cannot_be_is_unsupported(value: Any) -> None:
     """What a library reads and no element can hold is told, and does not end the audit."""
     (verdict, text), arguments = looked([0, value], shape=(2,), strides=(1,), code=2, bits=16, raw=bytes(4))

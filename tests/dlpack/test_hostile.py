@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from capsule_model import Abort, Interpreter, UndefinedBehavior
@@ -39,6 +39,17 @@ def _poked(ex: Exchange, capsule: int, pokes: list[tuple[int, int]], lists: list
 
 
 @settings(max_examples=400, deadline=None)
+@example(
+    profile="cpython-3.13",
+    watch=frozenset(Broken),
+    dtype="bfloat16",
+    shape=[0],
+    max_version=(1, 3),
+    pokes=[(5, 1)],
+    lists=[(False, 2_147_483_647)],
+    consumer=consumer_named("clears-destructor", ("always-copies", "takes-capsules")),
+    copy=None,
+)
 @given(
     profile=st.sampled_from(("cpython-3.13", "cpython-3.13-32", "cpython-3.13-be", "cpython-3.11-debug")),
     watch=st.sampled_from((frozenset(Broken), HARM, frozenset[Broken]())),
