@@ -16,11 +16,13 @@ class Case:
     """One call of a probe: what distinguishes it, and its arguments as Python expressions.
 
     ``make``, ``values``, ``consume``, ``cpu`` and ``writable`` come from the library's description unless a case has
-    its own; any other argument is written into the script as it is here.
+    its own; any other argument is written into the script as it is here. ``dies`` is the rule of a death in this case,
+    where it is not that of the probe.
     """
 
     label: str
     arguments: Mapping[str, str]
+    dies: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,8 +144,8 @@ def judged_of(asked: Asked, ended: Ended, limit: float) -> Judged:
         )
         last = ended.noise.strip().splitlines()[-1:]
         text += f": {last[0][:200]}" if last and ended.died not in ("SIGSEGV", "SIGBUS") else ""
-        text = probe.means or text
-        rule = probe.dies or ast.literal_eval(asked.arguments.get("rule", repr(probe.rule)))
+        text = probe.means if probe.means and ended.died == "SIGSEGV" else text
+        rule = asked.case.dies or probe.dies or ast.literal_eval(asked.arguments.get("rule", repr(probe.rule)))
         return Judged(asked, "choice" if probe.undefined else "crash", text, rule)
     verdict, seen, *rule = ended.told
     if verdict == "facts":

@@ -12,7 +12,8 @@ from broken_described import described
 from capsule_model.conform.specification import read_rules
 from capsule_model.suites import chapters_of
 from dlpack_model.audit.outcome import Audit
-from dlpack_model.audit.run import audit
+from dlpack_model.audit.processes import Ended
+from dlpack_model.audit.run import audit, judged_of, plan
 from dlpack_model.audit.script import MOST_LINES
 from dlpack_model.audit.unprobed import UNPROBED
 
@@ -165,6 +166,24 @@ def test_probe_notices_a_library_that_breaks_its_rule(switch: str, probe: str, s
 def test_probe_needs_its_switch(probe: str) -> None:
     """The same probe finds nothing where the switch is off, so that it is the switch that it notices."""
     assert audited(probe=probe).findings == ()
+
+
+@pytest.mark.parametrize(
+    ("case", "rule"),
+    [("CUDA (old)", "from_dlpack/unsupported-device"), ("many dimensions (old)", "from_dlpack/deletes-on-error")],
+)
+def test_death_is_put_to_the_rule_of_its_case(case: str, rule: str) -> None:
+    """A process that dies of a device is told by the rule of devices, and one that dies of anything else is not."""
+    asked, _ = plan(described(), lambda one: one.id == "refusal")
+    (one,) = [one for one in asked if one.case.label == case]
+    assert judged_of(one, Ended(died="SIGSEGV"), 1).rule == rule
+
+
+def test_hang_is_not_told_as_what_a_death_means() -> None:
+    """What a death tells of the GIL is not told of a process that only does not end."""
+    asked, _ = plan(described(), lambda one: one.id == "gil-at-deleter")
+    assert "without the GIL" in judged_of(asked[0], Ended(died="SIGSEGV"), 1).seen
+    assert "without the GIL" not in judged_of(asked[0], Ended(late=True), 1).seen
 
 
 def test_broken_library_is_where_the_tests_are() -> None:
