@@ -11,12 +11,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from capsule_model.trace.contract import vector_schema
 from capsule_model.trace.meaning import Known, faults
-from capsule_model.trace.schema import Validator
 from capsule_model.trace.wording import clean, shown
+
+if TYPE_CHECKING:
+    from capsule_model.trace.schema import Validator
 
 __all__ = ["MAX_DEPTH", "MAX_FILE", "MAX_VECTOR", "Loaded", "Problem", "Vector", "load", "read_text", "too_deep"]
 
@@ -237,6 +239,9 @@ def _size(vector: Any) -> int:
 
 @cache
 def _validator() -> Validator:
+    # Here, for whoever only speaks of vectors needs no validator, nor the extra that it is from.
+    from capsule_model.trace.schema import Validator
+
     return Validator(vector_schema())
 
 
