@@ -16,7 +16,7 @@ from rich.text import Text
 from capsule_model.conform.commands import known_names
 from capsule_model.conform.runner import expected_differences, nearest_profile
 from capsule_model.conform.specification import read_rules
-from capsule_model.conform.words import call_text, error_text, event_text, step_at, value_text
+from capsule_model.conform.words import call_text, error_text, event_text, indicator_text, step_at, value_text
 from capsule_model.profiles import PROFILES, Profile, profile_named
 from capsule_model.suites import chapters_of, suites_there, vectors_of
 from capsule_model.trace.execute import BadVector, Run, run
@@ -105,7 +105,7 @@ def _step(
     yield from _events(vector, path, seen.get("events", []), indent + 1, reached, sentences)
     if "return" in seen:
         yield indent + 1, f"returns {value_text(seen['return'])}", ""
-    indicator = _indicator(seen)
+    indicator = indicator_text(seen)
     if indicator:
         yield indent + 1, indicator, "yellow"
     yield from _rules(reached.get(path, []), indent + 1, sentences)
@@ -140,20 +140,6 @@ def _events(
             yield from _step(vector, f"{path}/{name}.{calls[name]}/{index}", step, indent + 1, reached, sentences)
         if event.get("after") is not None:
             yield indent + 1, f"{name} leaves {error_text(event['after'])}", "yellow"
-
-
-def _indicator(seen: Mapping[str, Any]) -> str:
-    error = error_text(seen.get("error"))
-    match seen.get("indicator"):
-        case "set":
-            return f"sets {error}"
-        case "unchanged":
-            return f"the pending {error} stays"
-        case "replaced":
-            return f"the pending exception is replaced by {error}"
-        case "cleared":
-            return "the pending exception is cleared"
-    return ""
 
 
 def _rules(rules: list[str], indent: int, sentences: MutableMapping[str, str]) -> Iterator[Line]:

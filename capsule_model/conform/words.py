@@ -9,7 +9,15 @@ from capsule_model.trace.contract import operations
 from capsule_model.trace.returns import MISSING
 from capsule_model.trace.wording import clean, shown
 
-__all__ = ["argument_text", "call_text", "error_text", "event_text", "step_at", "value_text"]
+__all__ = [
+    "argument_text",
+    "call_text",
+    "error_text",
+    "event_text",
+    "indicator_text",
+    "step_at",
+    "value_text",
+]
 
 
 def step_at(vector: Mapping[str, Any], path: str) -> Mapping[str, Any] | None:
@@ -119,6 +127,21 @@ def error_text(error: Any) -> str:
     if error.get("attributes"):
         words.append(f"with {shown(error['attributes'], 160)}")
     return " ".join(words)
+
+
+def indicator_text(seen: Mapping[str, Any]) -> str:
+    """Return what an observation says of the error indicator, empty where nothing was or is set."""
+    error = error_text(seen.get("error"))
+    match seen.get("indicator"):
+        case "set":
+            return f"sets {error}"
+        case "unchanged":
+            return f"the pending {error} stays"
+        case "replaced":
+            return f"the pending exception is replaced by {error}"
+        case "cleared":
+            return "the pending exception is cleared"
+    return ""
 
 
 def event_text(event: Mapping[str, Any]) -> str:
