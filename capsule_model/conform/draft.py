@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from capsule_model.conform.answers import Started
 from capsule_model.conform.expectations import DIVERGING
 from capsule_model.conform.observation import observation_hash
-from capsule_model.conform.report import in_words
 from capsule_model.conform.runner import Result
+from capsule_model.conform.words import in_words
 from capsule_model.trace.needs import FEATURES
 from capsule_model.trace.returns import MISSING
 from capsule_model.trace.wording import clean

@@ -18,7 +18,7 @@ from capsule_model.conform.answers import Started
 from capsule_model.conform.expectations import CLASSES, DIVERGING, Expectations, Expected, Verdict
 from capsule_model.conform.observation import hash16, observation_hash
 from capsule_model.conform.runner import OUTCOMES, Divergence, Result
-from capsule_model.conform.words import call_text, error_text, step_at, value_text
+from capsule_model.conform.words import call_text, in_words, of_exception, step_at
 from capsule_model.profiles import Profile
 from capsule_model.trace.needs import FEATURES
 from capsule_model.trace.returns import MISSING
@@ -28,7 +28,6 @@ from capsule_model.whole import write_whole
 __all__ = [
     "Report",
     "as_json",
-    "in_words",
     "print_report",
     "print_result",
     "sides_in_words",
@@ -304,7 +303,7 @@ def sides_in_words(key: str, sides: Mapping[str, Any]) -> dict[str, str]:
     """Return what each side says of the `key` of an observation, on one line; sides that differ read differently."""
     plain = {label: in_words(key, value) for label, value in sides.items()}
     texts = dict(plain)
-    for label, value in sides.items() if _is_exception(key) else ():
+    for label, value in sides.items() if of_exception(key) else ():
         alike = [other for name, other in sides.items() if plain[name] == plain[label] and other != value]
         if isinstance(value, Mapping):
             apart = {name for other in alike if isinstance(other, Mapping) for name in _differing(value, other)}
@@ -313,22 +312,8 @@ def sides_in_words(key: str, sides: Mapping[str, Any]) -> dict[str, str]:
     return texts
 
 
-def _is_exception(key: str) -> bool:
-    return key.rpartition(".")[2] in ("error", "before", "after", "unraisable")
-
-
 def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> set[str]:
     return {name for name in one.keys() | other.keys() if one.get(name, MISSING) != other.get(name, MISSING)}
-
-
-def in_words(key: str, value: Any) -> str:
-    """Return what one side says of the `key` of an observation, on one line."""
-    last = key.rpartition(".")[2]
-    if _is_exception(key):
-        return error_text(value)
-    if last in ("events", "leaks") and isinstance(value, list):
-        return ", ".join(clean(str(entry), 80) for entry in value) or "none"
-    return value_text(value) if last == "return" else clean(value, 300) if isinstance(value, str) else shown(value, 300)
 
 
 def _number(count: int, noun: str) -> str:

@@ -14,7 +14,9 @@ __all__ = [
     "call_text",
     "error_text",
     "event_text",
+    "in_words",
     "indicator_text",
+    "of_exception",
     "step_at",
     "value_text",
 ]
@@ -142,6 +144,21 @@ def indicator_text(seen: Mapping[str, Any]) -> str:
         case "cleared":
             return "the pending exception is cleared"
     return ""
+
+
+def of_exception(key: str) -> bool:
+    """Tell whether what the `key` of an observation or a difference holds is an exception."""
+    return key.rpartition(".")[2] in ("error", "before", "after", "unraisable")
+
+
+def in_words(key: str, value: Any) -> str:
+    """Return what one side says of the `key` of an observation, on one line."""
+    last = key.rpartition(".")[2]
+    if of_exception(key):
+        return error_text(value)
+    if last in ("events", "leaks") and isinstance(value, list):
+        return ", ".join(clean(str(entry), 80) for entry in value) or "none"
+    return value_text(value) if last == "return" else clean(value, 300) if isinstance(value, str) else shown(value, 300)
 
 
 def event_text(event: Mapping[str, Any]) -> str:

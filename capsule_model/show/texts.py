@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from capsule_model.conform.report import in_words
+from capsule_model.conform.words import in_words
 from capsule_model.show.comparison import Comparison, Group
 from capsule_model.show.results import Column, Entry
 from capsule_model.trace.wording import clean, shown
