@@ -59,6 +59,8 @@ class Cause:
         match self.aspect.split("/"):
             case ["return"]:
                 said = f"returns {self.seen} where the model returns {self.expected}"
+            case ["error" | "events", *_, "attributes", name]:
+                said = f"has an exception whose {name} is {self.seen} where the model has {self.expected}"
             case ["error", *_]:
                 said = f"ends with {self.seen} where the model ends with {self.expected}"
             case ["indicator"]:
@@ -71,6 +73,10 @@ class Cause:
                 said = f"has no answer: {self.seen}"
             case ["events"]:
                 said = f"brings about {self.seen} where the model has {self.expected}"
+            case ["words"]:
+                said = f"shows {self.seen} where the model shows {self.expected}"
+            case [aspect] if aspect.startswith("words."):
+                said = f"shows {self.seen} in word {aspect[6:]} where the model shows {self.expected}"
             case words:
                 said = f"has {self.seen} as {' of '.join(reversed(words))} where the model has {self.expected}"
         return clean(f"{where} {said}", 290)
@@ -257,7 +263,7 @@ class _Classes:
                             return f"words.{index}", *self._values(*counts, counted=True)
                         return f"words.{index}", *self._values(left, right)
             case {"words": list()}, {"words": list()}:
-                return "words", "words", "another number of words"
+                return "words", "the words of its profile", "another number of words"
         return None
 
 
