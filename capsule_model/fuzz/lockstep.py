@@ -22,7 +22,7 @@ from capsule_model.trace.expectation import Difference, compare
 from capsule_model.trace.write import dump_vectors
 from capsule_model.undefined import Abort, NotModelled, UndefinedBehavior
 
-__all__ = ["Divergence", "Lockstep", "Session", "campaign", "main", "this_interpreter"]
+__all__ = ["Divergence", "Lockstep", "Session", "campaign", "load_adapter", "main", "this_interpreter"]
 
 STEPS_A_PROGRAM = 200
 # What programs cannot do without, and an adapter without a C compiler has not.
@@ -126,18 +126,24 @@ def _program(lockstep: Lockstep, programs: Programs) -> Divergence | None:
     return None
 
 
-def this_interpreter() -> tuple[Profile, Callable[[dict[str, Any]], Session]]:
-    """Return the profile of the running interpreter, and what opens a session on it.
-
-    Raises ``ValueError`` with one line where there is no such profile, or where something that programs do cannot
-    be seen, as without a C compiler.
-    """
+def load_adapter() -> Any:
+    """Load the adapter that travels with the specification as a module of this process."""
     spec = importlib.util.spec_from_file_location("capsule_model_lockstep", specs() / "adapters" / "ctypes_adapter.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
+    return module
+
+
+def this_interpreter() -> tuple[Profile, Callable[[dict[str, Any]], Session]]:
+    """Return the profile of the running interpreter, and what opens a session on it.
+
+    Raises ``ValueError`` with one line where there is no such profile, or where something that programs do cannot
+    be seen, as without a C compiler.
+    """
+    module = load_adapter()
     adapter = module.Adapter()
     about = adapter.start()
     for feature in NEEDED:

@@ -246,9 +246,14 @@ def text_of(argument: Any) -> str:
 
 def build_driver(folder: str, headers: bool) -> tuple[str | None, str]:
     """Compile driver.c into a folder; give its path and, for what is missing, the reason."""
+    return build_library("driver", folder, headers)
+
+
+def build_library(name: str, folder: str, headers: bool) -> tuple[str | None, str]:
+    """Compile a C file that lies beside this one into a folder; give its path and, for what is missing, the reason."""
     if WASM:
         return None, "no compiler can be started here"
-    source = str(Path(__file__).resolve().with_name("driver.c"))
+    source = str(Path(__file__).resolve().with_name(f"{name}.c"))
     include = [sysconfig.get_path("include"), sysconfig.get_path("platinclude")]
     flags = ["-shared", "-fPIC", "-O1"]
     if sys.platform == "darwin":
@@ -266,7 +271,7 @@ def build_driver(folder: str, headers: bool) -> tuple[str | None, str]:
     has_headers = headers and (Path(include[0]) / "Python.h").exists()
     for number, more in enumerate([with_headers, []] if has_headers else [[]]):
         for index, compiler in enumerate(compilers):
-            target = os.path.join(folder, f"driver{number}{index}.so")
+            target = os.path.join(folder, f"{name}{number}{index}.so")
             command = [*compiler, *flags, source, *more, "-o", target]
             if subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0:
                 try:
@@ -277,7 +282,15 @@ def build_driver(folder: str, headers: bool) -> tuple[str | None, str]:
                     target,
                     "" if more else "the headers of this interpreter are not there or do not compile",
                 )
-    return None, "no C compiler produced a driver that loads"
+    return None, f"no C compiler produced a {name} that loads"
+
+
+def profile_here() -> str:
+    """Name the profile of the interpreter that runs this file."""
+    name = "{}-{}.{}".format(platform.python_implementation().lower(), *sys.version_info)
+    name += "-free-threaded" if FREE_THREADED else ""
+    name += "-debug" if hasattr(sys, "gettotalrefcount") else ""
+    return name + ("-32" if WORD == 4 else "") + ("-be" if sys.byteorder == "big" else "")
 
 
 class Plan:
@@ -467,10 +480,6 @@ class Adapter:
 
     def start(self) -> Json:
         """Describe the implementation: the answer to the request of this name."""
-        profile = "{}-{}.{}".format(platform.python_implementation().lower(), *sys.version_info)
-        profile += "-free-threaded" if FREE_THREADED else ""
-        profile += "-debug" if hasattr(sys, "gettotalrefcount") else ""
-        profile += ("-32" if WORD == 4 else "") + ("-be" if sys.byteorder == "big" else "")
         implementation, version = platform.python_implementation().lower(), platform.python_version()
         if PYODIDE is not None:
             implementation, version = "pyodide", f"{PYODIDE.__version__} (CPython {version})"
@@ -479,7 +488,7 @@ class Adapter:
             "protocol": PROTOCOL,
             "implementation": implementation,
             "version": version,
-            "profile": profile,
+            "profile": profile_here(),
             "ops": list(self.plans),
             "features": features,
             "absent": dict(self.absent),
