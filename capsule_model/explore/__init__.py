@@ -1,0 +1,1 @@
+"""Every sequence of operations up to a bound, with invariants in each state, and the shortest that breaks one."""
