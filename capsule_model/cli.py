@@ -282,7 +282,7 @@ def bench(json_file: str | None) -> int:
     default=("record", "rename", "leave", "drop"),
     help="What a destructor may do, beside NULL (repeated: one more): record, rename, leave, drop. Default: all.",
 )
-@click.option("--profile", metavar="NAME", default="cpython-3.13", show_default=True, help="Explore this profile.")
+@click.option("--profile", metavar="NAME", help="Explore this profile (default: cpython-3.13).")
 @click.option("--threads", type=int, multiple=True, help="Explore all interleavings of so many threads, too.")
 @click.option("--thread-depth", type=int, default=5, show_default=True, help="The longest sequence of all threads.")
 @click.option(
@@ -295,10 +295,11 @@ def bench(json_file: str | None) -> int:
     type=click.IntRange(1, 100_000_000),
     default=5_000_000,
     show_default=True,
-    help="Stop before a level that begins with more states.",
+    help="Stop where there are more states.",
 )
 @click.option("--json", "json_file", metavar="FILE", type=_PATH, help="Write the report to FILE as JSON.")
 @click.option("--vectors", "vectors_file", metavar="FILE", type=_PATH, help="Write the counterexamples to FILE.")
+@click.option("--real", is_flag=True, help="Hold every transition against this interpreter, too, under its profile.")
 def explore_command(
     depth: int,
     capsules: int,
@@ -306,7 +307,7 @@ def explore_command(
     pointers: int,
     contexts: int,
     destructors: tuple[str, ...],
-    profile: str,
+    profile: str | None,
     threads: tuple[int, ...],
     thread_depth: int,
     thread_profile: str,
@@ -314,16 +315,19 @@ def explore_command(
     limit: int,
     json_file: Path | None,
     vectors_file: Path | None,
+    real: bool,
 ) -> int:
     """Try every sequence of operations up to a bound, with invariants in each state."""
     from capsule_model.explore.bound import Bound, threads_bound
+    from capsule_model.explore.command import here
     from capsule_model.explore.command import run as run_explore
 
     named = tuple(None if name == "NULL" else name for name in names)
-    bounds = [Bound(profile, depth, capsules, named, pointers, contexts, destructors)]
-    bounds += [threads_bound(count, thread_depth, thread_profile) for count in threads]
     try:
-        return run_explore(bounds, jobs, limit, json_file, vectors_file, _console())
+        under, session = here(profile) if real else (profile or "cpython-3.13", None)
+        bounds = [Bound(under, depth, capsules, named, pointers, contexts, destructors)]
+        bounds += [threads_bound(count, thread_depth, thread_profile) for count in threads]
+        return run_explore(bounds, jobs, limit, json_file, vectors_file, open_session=session, console=_console())
     except ValueError as error:
         raise click.UsageError(str(error)) from None
 

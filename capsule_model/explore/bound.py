@@ -59,7 +59,7 @@ def checked(bound: Bound) -> Bound:
         found = len(bound.names) if key == "names" else getattr(bound, key)
         least = 1 if key in ("capsules", "names", "pointers") else 0
         if not least <= found <= most:
-            raise ValueError(f"{found} {key}: expected {least} to {most}")
+            raise ValueError(f"--{key}: {found}, expected {least} to {most}")
     for name in bound.names:
         if name is not None and not _is_name(name):
             raise ValueError(f"the name {name[:20]!a} is no C string in UTF-8 of at most {LONGEST_NAME} characters")

@@ -19,6 +19,8 @@ from capsule_model.memory import NULL
 __all__ = ["Counterexample", "Program", "counterexample", "retrace"]
 
 MAX_CALLS = 64
+# What a build must have for a vector of threads to mean what it means here.
+OF_THREADS = {"biased-reference-counts", "last-reference-waits-for-owner"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,14 +135,15 @@ def counterexample(world: World, found: Found) -> Counterexample:
             program.write(operation)
             break
     invariant = next(one for one in INVARIANTS if one.id == found.invariant)
-    vector = {
+    vector: dict[str, Any] = {
         "format": 1,
         "id": f"explore.{invariant.id}",
         "title": invariant.sentence,
         "rules": list(invariant.rules),
-        "functions": program.functions(),
-        "steps": program.steps,
     }
+    if world.bound.threads:
+        vector["requires"] = sorted(OF_THREADS & world.py.behaviours)
+    vector |= {"functions": program.functions(), "steps": program.steps}
     return Counterexample(invariant.id, seen, tuple(program.lines), vector)
 
 

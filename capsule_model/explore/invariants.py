@@ -58,7 +58,7 @@ class Invariant:
 INVARIANTS: tuple[Invariant, ...] = (
     Invariant(
         "returns-tell",
-        "A call that fails returns NULL or -1; one that succeeds 0 where it sets, and no NULL where it makes or gets a pointer.",
+        "A call that fails returns NULL or -1; one that succeeds returns 0 from a setter, and no NULL for a pointer.",
         (*_FAILURES, *_INVALID),
         GETTING + SETTING + NEW,
         calls.returns_tell,

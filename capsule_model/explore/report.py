@@ -9,9 +9,10 @@ from capsule_model.explore.bound import Bound
 from capsule_model.explore.counterexample import Counterexample, counterexample
 from capsule_model.explore.expand import world_of
 from capsule_model.explore.invariants import INVARIANTS
+from capsule_model.explore.real import Held
 from capsule_model.explore.search import Explored, Level
 
-__all__ = ["bound_line", "broken_lines", "counterexamples", "level_line", "outcome_line", "part", "report"]
+__all__ = ["bound_line", "broken_lines", "counterexamples", "held_line", "level_line", "outcome_line", "part", "report"]
 
 
 def counterexamples(explored: Explored) -> list[Counterexample]:
@@ -56,7 +57,7 @@ def report(whole: dict[str, Any], threads: Sequence[dict[str, Any]], real: dict[
         {"id": one.id, "sentence": one.sentence, "rules": list(one.rules), "broken": one.id in broken}
         for one in INVARIANTS
     ]
-    found = {"format": 1, "invariants": invariants, **whole, "threads": list(threads)}
+    found = {"format": 1, "kind": "exploration", "invariants": invariants, **whole, "threads": list(threads)}
     return found if real is None else {**found, "real": real}
 
 
@@ -76,7 +77,7 @@ def bound_line(bound: Bound) -> str:
 
 def level_line(level: Level) -> str:
     """Return one level in one line."""
-    line = f"depth {level.depth}: {level.states:,} new states, {level.transitions:,} transitions"
+    line = f"depth {level.depth}: {_count(level.states, 'new state')} by {_count(level.transitions, 'transition')}"
     ends = [f"{level.undefined:,} undefined"] * (level.undefined > 0)
     ends += [f"{level.aborted:,} end the process"] * (level.aborted > 0)
     return f"{line}, {' and '.join(ends)}" if ends else line
@@ -92,6 +93,12 @@ def outcome_line(explored: Explored) -> str:
     return line if explored.complete else f"{line}, of {explored.bound.depth} wanted; there are too many states"
 
 
+def held_line(bound: Bound, held: Held) -> str:
+    """Return what was held against an implementation, in one line."""
+    line = f"held against this {bound.profile}: {held.transitions:,} transitions from {held.states:,} states, "
+    return line + ("no divergence" if held.divergence is None else "and the last one differs")
+
+
 def broken_lines(broken: Counterexample) -> Iterator[str]:
     """Yield a counterexample as lines to read."""
     sentence = next(one.sentence for one in INVARIANTS if one.id == broken.invariant)
@@ -102,4 +109,4 @@ def broken_lines(broken: Counterexample) -> Iterator[str]:
 
 
 def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"

@@ -74,7 +74,7 @@ class Explored:
 def explore(
     bound: Bound, jobs: int = 1, most: int = MOST_STATES, progress: Callable[[Level], None] = lambda level: None
 ) -> Explored:
-    """Explore a bound in ``jobs`` processes; a level that begins with more than ``most`` states is not begun.
+    """Explore a bound in ``jobs`` processes, up to the level that would make it more than ``most`` states.
 
     The outcome is the same in every run, and for every number of jobs.
     """
@@ -85,16 +85,18 @@ def explore(
     progress(done.levels[0])
     with _expanding(bound, jobs) as expanding:
         for depth in range(1, bound.depth + 1):
-            if len(done.came) > most:
-                done.complete = False
+            frontier = _level(done, depth, frontier, expanding, most)
+            if not done.complete:
                 break
-            frontier = _level(done, depth, frontier, expanding)
             progress(done.levels[-1])
     return done
 
 
-def _level(done: Explored, depth: int, frontier: list[State], expanding: Expand) -> list[State]:
-    """Take every transition from the states of one level, and return those of the next."""
+def _level(done: Explored, depth: int, frontier: list[State], expanding: Expand, most: int) -> list[State]:
+    """Take every transition from the states of one level, and return those of the next.
+
+    Where there are more than ``most`` states, the level is not covered, and leaves no counts.
+    """
     chunks = [frontier[start : start + CHUNK] for start in range(0, len(frontier), CHUNK)]
     found: list[State] = []
     undefined = aborted = 0
@@ -111,6 +113,9 @@ def _level(done: Explored, depth: int, frontier: list[State], expanding: Expand)
         taken += expanded.taken
         undefined += expanded.undefined
         aborted += expanded.aborted
+        if len(done.came) > most:
+            done.complete = False
+            return []
     done.taken += taken
     done.levels.append(Level(depth, len(found), taken.total(), undefined, aborted))
     return found

@@ -48,8 +48,8 @@ REQUIRED = {
 # No compiler builds for these where the results are made.
 WITHOUT_COMPILER = {"cp313s390x"}
 MOST_UNSUPPORTED = 0.02
-# What the model of the exchange makes beside them, with tests of its own.
-OTHERS = {"dlpack-audit", "dlpack-cross", "dlpack-recursion"}
+# What is beside them, with tests of its own.
+OTHERS = {"dlpack-audit", "dlpack-cross", "dlpack-recursion", "explore"}
 NAMES = sorted({*REQUIRED, *(file.stem for file in RESULTS.glob("*.json"))} - OTHERS)
 
 
