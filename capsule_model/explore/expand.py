@@ -80,7 +80,7 @@ def expand(world: World, states: Iterable[State], known: set[State]) -> Expanded
                 else:
                     done.undefined += 1
             else:
-                successor = world.successor(step)
+                successor = world.follow(step)
                 if successor not in known:
                     known.add(successor)
                     done.found.append((successor, number))

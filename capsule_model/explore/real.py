@@ -75,7 +75,7 @@ def hold(explored: Explored, open_session: Open) -> Held:
             for operation, step in program.try_each():
                 if check(step) or ends(step):
                     continue
-                successor = state if world.unchanged(step) else world.successor(step)
+                successor = world.successor(step)
                 if successor in wanted:
                     wanted.remove(successor)
                     programs[successor] = _further(program, operation, step)

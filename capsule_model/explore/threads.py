@@ -107,21 +107,28 @@ class ThreadedWorld(World):
         queues = self.py.queues
         step.queues = tuple([tuple(queues[name]) for name in self.threads])
 
-    def parts(self, count: int) -> list[PartsSeen]:
+    def parts(self, count: int) -> tuple[PartsSeen, ...]:
         """Return the parts of the counts of so many capsules; dead ones have none."""
         found = []
         for address in self.slots[:count]:
             parts = self.py.objects.parts.get(address)
             owner = -1 if parts is None or parts.owner is None else self.numbers[parts.owner]
             found.append(NO_PARTS if parts is None else (owner, parts.local, parts.queued))
-        return found
+        return tuple(found)
 
     def unchanged(self, step: Step) -> bool:
         """Return false: a step of a thread changes at least which one runs."""
         return False
 
+    def follow(self, step: Step) -> State:
+        """Return the form of the state that a step led to, from a state that was brought to its form."""
+        state = self.state
+        if (step.after, self.left(step), step.parts, step.queues) == state:
+            return state
+        return self.successor(step)
+
     def successor(self, step: Step) -> State:
-        """Return the state that a step led to."""
+        """Return the form of the state that a step led to."""
         return self.forms.form_of_threads(step.after, self.left(step), step.parts, step.queues)
 
     def left(self, step: Step) -> tuple[str, ...]:

@@ -196,10 +196,14 @@ class World:
         """Tell whether a step left the process in the state that it was in."""
         return step.after == step.before and step.error_after is step.error_before and step.stopped is None
 
-    def successor(self, step: Step) -> State:
-        """Return the state that a step led to."""
+    def follow(self, step: Step) -> State:
+        """Return the form of the state that a step led to, from a state that was brought to its form."""
         if step.after == step.before:
             return State(self.state.capsules, self.left(step))
+        return self.successor(step)
+
+    def successor(self, step: Step) -> State:
+        """Return the form of the state that a step led to."""
         return self.forms.form(step.after, self.left(step))
 
     def outcome(self, step: Step) -> State:

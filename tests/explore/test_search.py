@@ -8,6 +8,7 @@ from itertools import pairwise
 import pytest
 
 from capsule_model.explore.bound import Bound, threads_bound
+from capsule_model.explore.counterexample import Program, retrace
 from capsule_model.explore.expand import check, ends, world_of
 from capsule_model.explore.search import explore
 from capsule_model.explore.states import State
@@ -16,6 +17,8 @@ from capsule_model.explore.world import World
 SMALL = Bound(depth=3, names=(None, "a", "a"), pointers=2, contexts=2, destructors=("rename", "drop"))
 TINY = Bound(depth=3, names=(None, "a"), pointers=1)
 THREADS = threads_bound(2, 3)
+# Deep enough for capsules whose form has them in another order than they were made.
+TURNED = Bound(depth=4, names=(None,), pointers=1, destructors=())
 # Small enough for contexts that point to dead capsules.
 GRAVES = Bound(depth=5, names=(None,), pointers=1, contexts=0, destructors=("drop",))
 PROFILES_OF_ALL_KINDS = (
@@ -86,6 +89,18 @@ def test_ways_are_shortest() -> None:
     assert all(
         depths[after] == depths[before] + 1 for state in depths for before, after in pairwise(explored.way(state))
     )
+
+
+@pytest.mark.parametrize("bound", [TURNED, threads_bound(2, 2)], ids=["one thread", "two threads"])
+def test_a_program_leads_to_each_state(bound: Bound) -> None:
+    """Every way can be retraced, a step for each operation, although states are called by their forms."""
+    world = world_of(bound)
+    explored = explore(bound)
+    for state in explored.came:
+        way, program = explored.way(state), Program(world)
+        retrace(program, way)
+        assert form(world, program.state) == state
+        assert len(program.steps) == len(program.lines) == len(way) - 1
 
 
 @pytest.mark.parametrize("bound", [TINY, THREADS], ids=["one thread", "two threads"])
