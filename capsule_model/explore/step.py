@@ -19,10 +19,10 @@ __all__ = ["RunSeen", "Step"]
 class RunSeen:
     """One run of a destructor: its script and capsule, the words and the exception that it found, and what it left.
 
-    ``words`` is None where no capsule is alive at the address, ``ended`` false where the run did not come to an end.
+    ``words`` is None where no capsule is alive at the address. What it left is what it found, until it ends.
     """
 
-    __slots__ = ("capsule", "ended", "error_after", "error_before", "script", "thread", "words")
+    __slots__ = ("capsule", "error_after", "error_before", "script", "thread", "words")
 
     def __init__(
         self, script: str, capsule: int, words: CapsuleWords | None, error_before: PyErr | None, thread: str
@@ -31,9 +31,8 @@ class RunSeen:
         self.capsule = capsule
         self.words = words
         self.error_before = error_before
-        self.error_after: PyErr | None = None
+        self.error_after = error_before
         self.thread = thread
-        self.ended = False
 
 
 class Step:

@@ -107,7 +107,6 @@ class World:
                 returned = function(py, *(_argument(argument, op, held) for argument in args))
                 held = returned if binds else held
             run.error_after = py.error
-            run.ended = True
             return 0
 
         address = py.function(call, name=script)
