@@ -45,6 +45,7 @@
 #include <valgrind/memcheck.h>
 #define FORBID(start, size) (void)VALGRIND_MAKE_MEM_NOACCESS(start, size)
 #define ALLOW(start, size) (void)VALGRIND_MAKE_MEM_UNDEFINED(start, size)
+#define LOG(line) (void)VALGRIND_PRINTF("%s", line)
 #endif
 #endif
 #ifdef POISONING
@@ -56,6 +57,9 @@ void __asan_unpoison_memory_region(void const volatile *start, size_t size);
 #ifndef FORBID
 #define FORBID(start, size) (void)0
 #define ALLOW(start, size) (void)0
+#endif
+#ifndef LOG /* where the checker writes to */
+#define LOG(line) (void)0
 #endif
 
 enum {
@@ -71,6 +75,8 @@ enum {
     OPAQUE_STRIDE = 256,
     OPAQUE_SIZE = 16,
     OPAQUE_COUNT = 4096,
+    LITERALS_SIZE = 1 << 20, /* of the storage of literals in a run that forbids nothing */
+    LITERALS_GAP = 64,
     BUCKETS = 1024,
     SHOWN_LIMIT = 80, /* bytes of a vector's text in a message */
 };
@@ -579,6 +585,7 @@ enum { KIND_COUNT = sizeof KINDS / sizeof *KINDS };
 
 static struct session {
     bool open, closed, failed, unsupported, inside, has_native;
+    bool undefined; /* everything is performed as it stands, in memory as a program has it */
     text failure, failed_at;
     unsigned long serial;
     place *places[BUCKETS], *buffers, *objects;
@@ -601,6 +608,8 @@ static buffer tails[NESTING_LIMIT + 1]; /* where the running steps write what fo
 static lane lanes[LANE_LIMIT];
 static int lanes_started;
 static word opaque; /* where opaque addresses begin */
+static char *literals; /* storage that is no block, for a run that forbids nothing; made when the first one begins */
+static size_t literals_used;
 static PyObject *helpers; /* the globals of the helpers in Python */
 
 /* Note why the run cannot go on; the first reason counts. */
@@ -731,10 +740,23 @@ static void put_bound(buffer *out, text bind, word address, PyTypeObject *type)
     put(out, "}");
 }
 
+/* Storage for a literal, with room around it that nobody may touch; NULL if there is no more. */
+static void *new_literal(size_t size)
+{
+    size_t taken = (size + 15) / 16 * 16 + LITERALS_GAP;
+    if (LITERALS_SIZE - literals_used < taken + LITERALS_GAP)
+        return NULL;
+    void *start = literals + LITERALS_GAP + literals_used;
+    literals_used += taken;
+    ALLOW(start, size);
+    return start;
+}
+
 /* New storage for a string or a block, at an address of its own until the vector ends. */
 static place *new_buffer(size_t size, size_t allocated)
 {
-    void *memory = calloc(1, allocated); /* so that what nobody wrote is the same in every run */
+    /* zeros, so that what nobody wrote is the same in every run */
+    void *memory = now.undefined ? malloc(allocated) : calloc(1, allocated);
     if (memory == NULL || now.allocated + allocated > 4 * (word)ALLOCATION_LIMIT) {
         free(memory);
         fail_plain("the vector needs too much memory");
@@ -749,16 +771,27 @@ static place *new_buffer(size_t size, size_t allocated)
     return there;
 }
 
-static word store(text bytes, text token)
+/* Store a string with its NUL, in a block or as a literal; they differ only where a program's memory matters. */
+static word store(text bytes, text token, bool block)
 {
-    place *there = new_buffer(bytes.length + 1, bytes.length + 1);
-    if (there == NULL)
+    word address = 0;
+    if (now.undefined && !block) {
+        address = (word)new_literal(bytes.length + 1);
+        if (address == 0)
+            fail_plain("the vector needs too much memory");
+        else
+            place_of(address)->end = address + bytes.length + 1;
+    } else {
+        place *there = new_buffer(bytes.length + 1, bytes.length + 1);
+        address = there == NULL ? 0 : there->address;
+    }
+    if (address == 0)
         return 0;
     if (bytes.length != 0)
-        memcpy((void *)there->address, bytes.data, bytes.length);
-    ((char *)there->address)[bytes.length] = '\0';
-    give_token(token, there->address, "ref", NULL);
-    return there->address;
+        memcpy((void *)address, bytes.data, bytes.length);
+    ((char *)address)[bytes.length] = '\0';
+    give_token(token, address, "ref", NULL);
+    return address;
 }
 
 static bool is_opaque(word address)
@@ -1191,7 +1224,7 @@ static word value_of(json *argument, text where)
             text bytes = bytes_of(argument);
             if (now.failed)
                 return 0;
-            return store(bytes, where.data[0] == '#' ? where : glue("stst", "#", now.path, ".", where));
+            return store(bytes, where.data[0] == '#' ? where : glue("stst", "#", now.path, ".", where), false);
         }
         if (string && is_literal(form, "ptr"))
             return known != NULL && known->bound ? known->address : make_opaque(content->words);
@@ -1215,7 +1248,7 @@ static word value_of(json *argument, text where)
 static bool may_be_object(word address)
 {
     place *there = find_place(address);
-    return address == 0 || (there != NULL && there->form != NULL && strcmp(there->form, "ref") == 0 && !there->end);
+    return now.undefined || address == 0 || (there != NULL && there->form != NULL && strcmp(there->form, "ref") == 0 && !there->end);
 }
 
 /* The functions of a vector: C functions with a number each, which perform steps */
@@ -1478,7 +1511,7 @@ static const operation operations[] = {OPERATIONS(DESCRIPTION)};
 
 static const char *const FEATURES[] = {
     "error-indicator", "compiled-destructors", "returns-on-failure", "macros", "native-destructors", "layout", "poke",
-    "gc", "modules", "memory", "python", "threads"};
+    "gc", "modules", "memory", "python", "threads", "undefined"};
 
 /* No header for extensions declares this one, and not every version has it. */
 #if defined(__GNUC__) && !defined(_WIN32)
@@ -1550,13 +1583,15 @@ static void take_arguments(const operation *what, json *args, word *words)
             words[i] = compare_id(argument);
         else if (is_literal(parameter, "type"))
             words[i] = class_by_name(argument);
-        else if (is(argument, JSON_INTEGER) && argument->number != 0 && !listed_in(NUMBERS, parameter))
+        else if (is(argument, JSON_INTEGER) && argument->number != 0 && !listed_in(NUMBERS, parameter) &&
+                 !now.undefined)
             fail("argument ", parameter, " cannot be an integer");
         else
             words[i] = value_of(argument, parameter);
         if (object && !now.failed && !may_be_object(words[i]))
             fail("argument ", parameter, " is not an object");
-        if (!now.failed && words[i] == 0 && what->name[0] != '_' && listed_in(NEVER_NULL, parameter))
+        if (!now.failed && words[i] == 0 && what->name[0] != '_' && listed_in(NEVER_NULL, parameter) &&
+            !now.undefined)
             fail("argument ", parameter, " is NULL");
     }
 }
@@ -1653,6 +1688,8 @@ static void put_c_string(buffer *out, word address, const text *bind)
     place *there = address == 0 ? NULL : find_place(address), *around = NULL;
     if (address == 0 || (bind == NULL && there != NULL && there->form != NULL && strcmp(there->form, "ref") != 0))
         return;
+    if (now.undefined) /* whatever is read is read by the program */
+        return;
     if (buffer_at(address) != 0)
         around = find_place(buffer_at(address));
     if (around != NULL && (around->freed || memchr((const char *)address, '\0', around->end - address) == NULL))
@@ -1740,9 +1777,9 @@ static PyObject *look(json *args, const char *parameter)
 {
     json *argument = member(args, literal(parameter));
     word address = argument == NULL ? 0 : value_of(argument, literal(parameter));
-    if (address == 0 || !may_be_object(address))
+    if ((address == 0 && !now.undefined) || !may_be_object(address))
         fail("argument ", literal(parameter), " is not an object");
-    else if (refcnt_of((PyObject *)address) == 0)
+    else if (!now.undefined && refcnt_of((PyObject *)address) == 0)
         fail_plain("Python code cannot look at an object that is dying");
     return now.failed ? NULL : (PyObject *)address;
 }
@@ -1762,6 +1799,8 @@ static void *memory(json *args, word size)
     word address = argument == NULL ? 0 : value_of(argument, literal("ptr"));
     word most = (word)PyCapsule_Type.tp_basicsize;
     place *there = now.failed ? NULL : find_place(buffer_at(address));
+    if (now.undefined && !now.failed)
+        return (void *)address;
     if (there != NULL && there->end != 0 && !there->freed && address <= there->end && size <= there->end - address)
         return (void *)address;
     for (there = now.objects; there != NULL; there = there->later)
@@ -1774,6 +1813,8 @@ static void *memory(json *args, word size)
 
 static void put_layout(buffer *out, PyObject *op)
 {
+    /* where nothing is refused, the words are read as those of a capsule, whatever they are */
+    PyTypeObject *type = now.undefined ? &PyCapsule_Type : Py_TYPE(op);
 #if defined(PYPY_VERSION)
     static const char *const headers[] = {"ob_refcnt", "ob_pypy_link"};
 #elif defined(Py_GIL_DISABLED)
@@ -1797,9 +1838,9 @@ static void put_layout(buffer *out, PyObject *op)
         put(out, "}");
     }
     put(out, ",{\"type\":");
-    put_string(out, type_name(Py_TYPE(op)));
+    put_string(out, type_name(type));
     put(out, "}");
-    for (; offset < (word)Py_TYPE(op)->tp_basicsize; offset += sizeof(word)) {
+    for (; offset < (word)type->tp_basicsize; offset += sizeof(word)) {
         word content;
         memcpy(&content, (char *)op + offset, sizeof content);
         put(out, ",");
@@ -1845,7 +1886,8 @@ static void poke(json *args)
     int number = 0;
     while (number < 4 && !(is(field, JSON_STRING) && is_literal(field->words, fields[number])))
         number++;
-    if (number == 4 || argument == NULL || op == 0 || !may_be_object(op) || !is_capsule((PyObject *)op)) {
+    bool bad_target = !now.undefined && (op == 0 || !may_be_object(op) || !is_capsule((PyObject *)op));
+    if (number == 4 || argument == NULL || bad_target) {
         fail_plain("poke takes a capsule, one of pointer, name, context and destructor, and a value");
         return;
     }
@@ -1937,7 +1979,11 @@ static bool perform_own(int id, json *args, const text *bind, buffer *out, error
         argument = member(args, literal("ptr"));
         size = argument == NULL ? 0 : value_of(argument, literal("ptr"));
         there = find_place(size);
-        if (argument == NULL || (size != 0 && (there == NULL || there->end == 0 || there->freed))) {
+        if (now.undefined && argument != NULL && !now.failed) {
+            if (there != NULL)
+                there->freed = true;
+            free((void *)size);
+        } else if (argument == NULL || (size != 0 && (there == NULL || there->end == 0 || there->freed))) {
             fail_plain("free of what is not a block");
         } else if (size != 0) { /* it stays allocated, so that its address stays its own, but nobody may touch it */
             there->freed = true;
@@ -1948,7 +1994,7 @@ static bool perform_own(int id, json *args, const text *bind, buffer *out, error
     case OP_NEW_STRING:
         argument = member(args, literal("bytes"));
         bytes = bytes_of(argument);
-        size = now.failed ? 0 : store(bytes, glue("st", "#", now.path));
+        size = now.failed ? 0 : store(bytes, glue("st", "#", now.path), true);
         if (bind == NULL)
             put_address(out, size);
         else
@@ -1958,7 +2004,7 @@ static bool perform_own(int id, json *args, const text *bind, buffer *out, error
         bytes = bytes_of(member(args, literal("bytes")));
         if (!now.failed) {
             void *target = memory(args, bytes.length);
-            if (target != NULL && bytes.length != 0)
+            if ((target != NULL || now.undefined) && bytes.length != 0)
                 memcpy(target, bytes.data, bytes.length);
         }
         return false;
@@ -1966,7 +2012,7 @@ static bool perform_own(int id, json *args, const text *bind, buffer *out, error
         size = integer(args, "size");
         const unsigned char *source = now.failed ? NULL : memory(args, size);
         put(out, "{\"hex\":\"");
-        if (source != NULL)
+        if (source != NULL || (now.undefined && !now.failed))
             put_hex(out, source, size > LINE_LIMIT ? LINE_LIMIT : size);
         put(out, "\"}");
         return true;
@@ -1974,7 +2020,7 @@ static bool perform_own(int id, json *args, const text *bind, buffer *out, error
     case OP_LAYOUT:
         argument = member(args, literal("op"));
         size = argument == NULL ? 0 : value_of(argument, literal("op"));
-        if (size == 0 || !may_be_object(size) || !is_capsule((PyObject *)size))
+        if (!now.undefined && (size == 0 || !may_be_object(size) || !is_capsule((PyObject *)size)))
             fail_plain("layout takes a capsule");
         else if (!now.failed)
             put_layout(out, (PyObject *)size);
@@ -2051,6 +2097,22 @@ static bool is_marked(error pending, text path)
     return keeps;
 }
 
+/* Say where a run is that may be the process's last, on standard error and in the log of a checker. */
+static void tell(const char *what, text path)
+{
+    buffer line = {NULL, 0, 0};
+    if (!now.undefined)
+        return;
+    put(&line, "capsule_adapter: ");
+    put(&line, what);
+    put_text(&line, path);
+    put(&line, "\n");
+    LOG(line.data);
+    if (write(2, line.data, (unsigned)line.length) < 0)
+        errno = 0; /* nobody listens */
+    free(line.data);
+}
+
 /* Perform one step and write its observation. A step is neutral to the error indicator unless it says leave. */
 static bool perform(json *step, text path)
 {
@@ -2095,6 +2157,7 @@ static bool perform(json *step, text path)
         now.out = top ? &now.between : now.out;
         return false;
     }
+    tell("step ", path);
     tail->length = 0;
     put(tail, ",\"return\":");
     if (what->show == SHOW_OWN) {
@@ -2146,6 +2209,7 @@ static bool perform(json *step, text path)
     put(now.out, "]");
     put_buffer(now.out, tail);
     put(now.out, "}");
+    tell("end ", path);
     now.path = outer_path;
     if (top)
         now.out = &now.between;
@@ -2801,7 +2865,7 @@ static void end(buffer *out)
 #endif
     }
     for (there = now.objects; there != NULL; there = there->later) {
-        if (there->owned > 0 && !there->dead && there->end == 0) {
+        if (there->owned > 0 && !there->dead && there->end == 0 && !now.undefined) {
             if (is_capsule((PyObject *)there->address))
                 ((struct capsule *)there->address)->destructor = NULL;
             for (; there->owned > 0; there->owned--)
@@ -2821,6 +2885,8 @@ static void end(buffer *out)
     if (now.collecting)
         do_helper("enable");
     for (there = now.buffers; there != NULL; there = there->beside) {
+        if (now.undefined && (there->block || there->freed)) /* the program's to free, or freed by it */
+            continue;
         ALLOW((void *)there->address, there->end - there->address);
         free((void *)there->address);
     }
@@ -2828,7 +2894,7 @@ static void end(buffer *out)
     now.open = false;
 }
 
-static void run(json *vector, buffer *out)
+static void run(json *vector, bool undefined, buffer *out)
 {
     buffer leaks = {NULL, 0, 0}, answer = now.answer, between = now.between;
     memset(&now, 0, sizeof now);
@@ -2836,6 +2902,12 @@ static void run(json *vector, buffer *out)
     now.between = between;
     now.answer.length = now.between.length = 0;
     now.path = literal("");
+    now.undefined = undefined;
+    if (undefined) {
+        literals = literals == NULL ? must(malloc(LITERALS_SIZE)) : literals;
+        literals_used = 0;
+        FORBID(literals, LITERALS_SIZE);
+    }
     check(vector);
     if (!now.failed) {
         begin(vector);
@@ -2949,7 +3021,7 @@ static bool answer_line(char *line, size_t length, bool too_long, buffer *out, t
     else if (is_literal(command->words, "start"))
         start(out);
     else if (is_literal(command->words, "run") && is(get(request, "vector"), JSON_MAP))
-        run(get(request, "vector"), out);
+        run(get(request, "vector"), truth(get(request, "undefined")), out);
     else
         fail("no command ", command->words, "");
     if (out->length == 0) {
@@ -3024,6 +3096,11 @@ static PyObject *speak(PyObject *self, PyObject *none)
     fclose(output);
     ALLOW(memory, OPAQUE_STRIDE * (OPAQUE_COUNT + 1));
     free(memory);
+    if (literals != NULL)
+        ALLOW(literals, LITERALS_SIZE);
+    free(literals);
+    literals = NULL;
+    literals_used = 0;
     free(line);
     free(out.data);
     free(whole.data);

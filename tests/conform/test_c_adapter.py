@@ -385,6 +385,40 @@ def test_freed_name_is_no_name_any_more(lines: Lines) -> None:
     assert answer["leaks"] == ["c"]
 
 
+def test_undefined_behaviour_is_performed_where_it_is_asked_for(command: list[str]) -> None:
+    """What is refused otherwise is done, in memory as a program has it, and standard error tells the step."""
+    read = op("read", ptr={"ref": "b", "offset": 4}, size=1)
+    overrun = [op("malloc", size=4) | {"bind": "b"}, op("write", ptr={"ref": "b"}, bytes={"hex": "0102030405"}), read]
+    null = [*overrun, {"op": "poke", "args": {"op": None, "field": "name", "value": None}}]
+    requests = [{"seq": 1, "cmd": "start", "protocol": 1}]
+    requests += [
+        {"seq": n, "cmd": "run", "undefined": True, "vector": {"steps": s}} for n, s in ((2, overrun), (3, null))
+    ]
+    text = "".join(json.dumps(request) + "\n" for request in requests)
+    ended = subprocess.run(command, input=text, capture_output=True, text=True)
+    about, answer = map(json.loads, ended.stdout.splitlines())
+    assert "undefined" in about["features"]
+    assert answer["steps"][2]["return"] == {"hex": "05"}
+    assert answer["leaks"] == ["b"]
+    assert ended.returncode < 0
+    assert ended.stderr.splitlines()[-3:] == [f"capsule_adapter: {what}" for what in ("step 2", "end 2", "step 3")]
+
+
+def test_undefined_behaviour_is_what_the_checker_is_told(under_asan: list[str]) -> None:
+    """In such a run a block that is freed is freed, and a literal is no block: both have the checker's own words."""
+    for ptr, word in (({"ref": "n"}, "heap-use-after-free"), ({"cstr": "a"}, "bad-free")):
+        given = [
+            {"op": "string", "args": {"bytes": {"cstr": "early"}}, "bind": "n"},
+            {**NEW, "args": {**NEW["args"], "name": {"ref": "n"}}},
+            op("free", ptr=ptr),
+            op("PyCapsule_IsValid", capsule={"ref": "c"}, name={"cstr": "early"}),
+        ]
+        request = json.dumps({"seq": 1, "cmd": "run", "undefined": True, "vector": {"steps": given}})
+        ended = subprocess.run(under_asan, input=request + "\n", capture_output=True, text=True)
+        assert ended.returncode == 9
+        assert word in ended.stderr
+
+
 def test_nothing_of_a_vector_is_seen_by_the_next(lines: Lines) -> None:
     """A leaked capsule's destructor, an indicator, a module and a hook are gone when the next vector runs."""
     left = {
