@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from capsule_model import Kind
+from capsule_model import Kind, python_view
 from capsule_model.locate import specs
 from capsule_model.profiles import PROFILES
 from capsule_model.trace.execute import BadVector, Run, run
@@ -130,6 +130,17 @@ def test_strings_are_shown_with_their_bytes() -> None:
     assert ran(new("c", {"hex": "ff00"}), look).steps[1]["return"] == {"ref": "#0.name", "hex": "ff"}
     unwritten = ran(call("malloc", "m", size=4), new("c", {"ref": "m"}), look)
     assert unwritten.steps[2]["return"] == {"ref": "m"}
+
+
+def test_a_hash_is_shown_by_the_address_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The token is that of the object whose address gives the hash, and no token is made up for another number."""
+    steps = (new(), new("other"), call("PyObject_Hash", o={"ref": "c"}), drop(), drop("other"))
+    assert returned(ran(*steps))[2] == {"hash_of": "c"}
+    right = python_view.PyObject_Hash
+    monkeypatch.setattr(python_view, "PyObject_Hash", lambda py, o: right(py, o + 128))
+    assert returned(ran(*steps))[2] == {"hash_of": "other"}
+    monkeypatch.setattr(python_view, "PyObject_Hash", lambda py, o: o)
+    assert returned(ran(*steps))[2] not in ({"hash_of": "c"}, {"hash_of": "other"})
 
 
 def test_the_indicator_is_put_back() -> None:

@@ -130,9 +130,13 @@ def _text(function: Callable[..., int]) -> Operation:
 
 
 def _hash(machine: Machine, args: Args, bind: str | None) -> Any:
-    (o,) = words_of(machine, args, ("o",))
-    value = python_view.PyObject_Hash(machine.py, o)
-    return {"hash_of": machine.tokens.of_address[o]} if o in machine.tokens.of_address else value
+    value = python_view.PyObject_Hash(machine.py, *words_of(machine, args, ("o",)))
+    bits = 8 * machine.py.profile.word
+    rotated = value & ((1 << bits) - 1)
+    # The address that has this hash, whatever object was asked.
+    address = rotated << 4 & ((1 << bits) - 1) | rotated >> (bits - 4)
+    token = machine.tokens.of_address.get(address)
+    return value if token is None else {"hash_of": token}
 
 
 def _compare(machine: Machine, args: Args, bind: str | None) -> Any:
