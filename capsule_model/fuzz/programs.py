@@ -6,22 +6,17 @@ It looks at the model to know what is alive, and never writes a step whose behav
 
 from __future__ import annotations
 
-import random
-from collections.abc import Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
+from capsule_model.fuzz.worlds import EXCEPTIONS, READERS, Choices, Seeded, Step, world
 from capsule_model.profiles import Profile
 from capsule_model.trace.execute import Machine
 
 __all__ = ["Choices", "Programs", "Seeded", "world"]
 
-T = TypeVar("T")
-Step = dict[str, Any]
-
 NAMES = ("mod.attr", "mod.attr2", "mod", "", "cm_fuzz.cap", "cm_fuzz.sub.cap", "é.ü")
 RAW_NAMES = ("6d6f64ff", "6d6f642e61747472006578747261")
 POINTERS = ("p1", "p2", "p3")
-EXCEPTIONS = ("KeyError", "ValueError", "MemoryError", "AttributeError", "ImportError", "KeyboardInterrupt")
 NOT_CAPSULES = ("None", "int", "str", "bytes", "list", "dict", "tuple", "function", "object", "class", "PyCapsule_Type")
 PATHS = (
     "cm_fuzz.cap",
@@ -46,132 +41,6 @@ PATHS = (
     ".",
     ".cap",
 )
-READERS = ("PyCapsule_GetName", "PyCapsule_GetDestructor", "PyCapsule_GetContext")
-
-
-class Choices(Protocol):
-    """Decide by chance: which of several, and yes or no at a rate."""
-
-    def pick(self, options: Sequence[T]) -> T:
-        """Return one of the options."""
-
-    def often(self, rate: float) -> bool:
-        """Return true at about this rate."""
-
-
-class Seeded:
-    """Choices of a random generator with a seed."""
-
-    def __init__(self, seed: int | str) -> None:
-        self.random = random.Random(seed)
-
-    def pick(self, options: Sequence[T]) -> T:
-        """Return one of the options."""
-        return options[int(self.random.random() * len(options))]
-
-    def often(self, rate: float) -> bool:
-        """Return true at this rate."""
-        return self.random.random() < rate
-
-
-def _capsule(pointer: str, name: str | None, destructor: str | None = None) -> dict[str, Any]:
-    return {
-        "capsule": {
-            "pointer": {"ptr": pointer},
-            "name": None if name is None else {"cstr": name},
-            "destructor": None if destructor is None else {"function": destructor},
-        }
-    }
-
-
-def world(choices: Choices, profile: Profile) -> dict[str, Any]:
-    """Return the part of a vector that is not steps: functions with scripts made by chance, and modules.
-
-    Where a build dies of a destructor that changes the error indicator, none does.
-    """
-    quiet = bool(profile.behaviours & {"dealloc-checks-error", "dealloc-checks-error-type"})
-    functions: dict[str, Any] = {f"d{number}": _destructor(choices, quiet) for number in range(1, 5)}
-    functions["d_no_memory"] = _destructor(choices, quiet) if quiet else {"native": "PyErr_NoMemory"}
-    functions["d_clear"] = _destructor(choices, quiet) if quiet else {"native": "PyErr_Clear"}
-    functions["d_context"] = {"native": "PyCapsule_GetContext"}
-    functions["d_drops"] = {
-        "kind": "destructor",
-        "max_calls": 64,
-        "steps": [
-            {"op": "PyCapsule_GetContext", "args": {"capsule": {"arg": 0}}, "bind": "held"},
-            {"op": "Py_DecRef", "args": {"o": {"ref": "held"}}},
-        ],
-    }
-    functions["t_self"] = {"kind": "traverse", "visit": [{"arg": 0}]}
-    functions["c_self"] = {"kind": "clear", "steps": [{"op": "Py_DECREF", "args": {"op": {"arg": 0}}}]}
-    modules: dict[str, Any] = {
-        "cm_fuzz": {
-            "loaded": choices.often(0.5),
-            "attrs": {
-                "cap": _capsule("p1", "cm_fuzz.cap", choices.pick(("d1", None))),
-                "other": _capsule("p2", "cm_fuzz.cap"),
-                "unnamed": _capsule("p2", None),
-                "number": {"object": "int"},
-                "holder": {"class": {"attrs": {"cap": _capsule("p3", "cm_fuzz.holder.cap")}}},
-                "thing": {
-                    "instance": {
-                        "attrs": {"cap": _capsule("p3", "cm_fuzz.thing.cap")},
-                        "raises": {"bad": {"type": "ZeroDivisionError", "text": "bad"}},
-                    }
-                },
-            },
-            "getattr": {
-                "lazy": _capsule("p1", "cm_fuzz.lazy", choices.pick(("d2", "d3", None))),
-                "lazy_other": _capsule("p1", "cm_fuzz.lazy", choices.pick(("d2", None))),
-            },
-        },
-        "cm_fuzz.sub": {"attrs": {"cap": _capsule("p2", "cm_fuzz.sub.cap")}},
-        "cm_gone": None,
-        "cm_raises": {"raises": {"type": choices.pick(EXCEPTIONS), "text": "body"}},
-        "cm_capsule": {"entry": _capsule("p1", choices.pick(("cm_capsule", "cm_capsule.x", None)))},
-    }
-    return {"functions": functions, "modules": modules}
-
-
-def _destructor(choices: Choices, quiet: bool) -> dict[str, Any]:
-    """Return a destructor that looks at its capsule, changes it, and may leave an error unless it is to be quiet."""
-    steps: list[Step] = []
-    dying = {"capsule": {"arg": 0}}
-    for _ in range(choices.pick((0, 1, 2, 3))):
-        op = choices.pick(
-            (
-                *READERS,
-                "PyCapsule_IsValid",
-                "PyCapsule_GetPointer",
-                "PyCapsule_SetName",
-                "PyCapsule_SetPointer",
-                "PyCapsule_SetContext",
-                "PyCapsule_SetDestructor",
-                "Py_REFCNT",
-                "PyErr_Clear",
-                "PyErr_SetString",
-            )
-        )
-        args: dict[str, Any] = dict(dying)
-        if op in ("PyCapsule_IsValid", "PyCapsule_GetPointer", "PyCapsule_SetName"):
-            args["name"] = choices.pick((None, {"cstr": "mod.attr"}, {"cstr": "cm_fuzz.lazy"}))
-        elif op == "PyCapsule_SetPointer":
-            args["pointer"] = choices.pick((None, {"ptr": "p3"}))
-        elif op == "PyCapsule_SetContext":
-            args["context"] = choices.pick((None, {"ptr": "p3"}))
-        elif op == "PyCapsule_SetDestructor":
-            args["destructor"] = choices.pick((None, {"function": "d1"}))
-        elif op == "Py_REFCNT":
-            args = {"ob": {"arg": 0}}
-        elif op == "PyErr_Clear":
-            args = {}
-        elif op == "PyErr_SetString":
-            args = {"type": {"cstr": choices.pick(EXCEPTIONS)}, "message": {"cstr": "set by a destructor"}}
-        step: Step = {"op": op, "args": args}
-        if choices.often(0.4) and not quiet:
-            step["leave"] = True
-        steps.append(step)
-    return {"kind": "destructor", "max_calls": 64, "steps": steps}
 
 
 class Programs:
