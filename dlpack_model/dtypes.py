@@ -80,6 +80,18 @@ def _mini_table(code: int, bits: int) -> tuple[float, ...]:
     return tuple(MINI[C(code)].value(raw) for raw in range(1 << bits))
 
 
+def _encoder(table: tuple[float, ...]) -> Callable[[int | float | complex | bool], int]:
+    """Return what turns a value into the bits of the number next to it; most values are one of the numbers."""
+    exact = {(number, math.copysign(1.0, number)): raw for raw, number in enumerate(table)}
+
+    def encode(value: int | float | complex | bool) -> int:
+        number = float(value.real)
+        known = exact.get((number, math.copysign(1.0, number)))
+        return _nearest(table, number) if known is None else known
+
+    return encode
+
+
 def _nearest(table: tuple[float, ...], value: float) -> int:
     """Return the bits of the number next to a value, of two that are as near those that are even."""
     if math.isnan(value):
@@ -191,7 +203,7 @@ def element_type(code: int, bits: int, lanes: int) -> DType | None:
         return DType(code, bits, lanes, name, *_complex(bits // 2))
     if kind in MINI and bits == SUB_BYTE_CODES.get(kind, 8):
         table = _mini_table(code, bits)
-        return DType(code, bits, lanes, name, table.__getitem__, lambda value: _nearest(table, float(value.real)))
+        return DType(code, bits, lanes, name, table.__getitem__, _encoder(table))
     return None
 
 
