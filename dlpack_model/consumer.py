@@ -20,7 +20,7 @@ from dlpack_model.suitability import unreachable
 if TYPE_CHECKING:
     from dlpack_model.exchange import Exchange
 
-__all__ = ["CONSUMERS", "CONSUMER_QUIRKS", "Consumer", "consumer_named", "from_dlpack"]
+__all__ = ["CONSUMERS", "CONSUMER_QUIRKS", "Consumer", "consumer_named", "from_dlpack", "receive"]
 
 
 def from_dlpack(
@@ -33,14 +33,16 @@ def from_dlpack(
     call = Call(copy, device)
     ex.running.append(consumer.running)
     try:
-        result = _from_dlpack(ex, consumer, x, device, call)
+        own = ex.parties.imports
+        result = (receive if own is None else own)(ex, consumer, x, device, call)
         check_import(ex, consumer, call, result)
     finally:
         ex.running.pop()
     return result
 
 
-def _from_dlpack(ex: Exchange, consumer: Consumer, x: int, device: tuple[int, int] | None, call: Call) -> int:
+def receive(ex: Exchange, consumer: Consumer, x: int, device: tuple[int, int] | None, call: Call) -> int:
+    """Do what a consumer does in ``from_dlpack``, unwatched: return a new reference, or NULL with the exception."""
     if device is not None or call.copy is not None:
         missing = _not_taken(consumer, device, call)
         if missing is not None:

@@ -15,7 +15,7 @@ from dlpack_model.violations import Broken
 if TYPE_CHECKING:
     from dlpack_model.exchange import Exchange
 
-__all__ = ["DELETERS", "call_deleter", "deleter_address"]
+__all__ = ["DELETERS", "Deleter", "call_deleter", "deleter_address"]
 
 _RUNNING = ("the deleter",)
 Deleter = Callable[["Exchange", int, int], None]
@@ -111,12 +111,15 @@ DELETERS: dict[str, Deleter | None] = {
 }
 
 
-def deleter_address(ex: Exchange, name: str, versioned: bool) -> int:
-    """Return the address of a deleter for one of the two structs, NULL for none."""
-    body = DELETERS[name]
+def deleter_address(ex: Exchange, which: str | Deleter, versioned: bool) -> int:
+    """Return the address of a deleter, of that name or one's own, for one of the two structs, NULL for none."""
+    if isinstance(which, str):
+        name, body = which, DELETERS[which]
+    else:
+        name, body = getattr(which, "__name__", "own").replace("_", "-"), which
     if body is None:
         return NULL
-    address = ex.registered.get((name, versioned))
+    address = ex.registered.get((which, versioned))
     if address is not None:
         return address
     codec = ex.abi.versioned if versioned else ex.abi.legacy
@@ -150,7 +153,7 @@ def deleter_address(ex: Exchange, name: str, versioned: bool) -> int:
         finally:
             ex.running.pop()
 
-    return ex.register((name, versioned), "deleter", f"{name} deleter", deleter)
+    return ex.register((which, versioned), "deleter", f"{name} deleter", deleter)
 
 
 def call_deleter(ex: Exchange, managed: int, *, versioned: bool, checks_null: bool = True) -> None:

@@ -24,7 +24,7 @@ Body = Callable[["Exchange", int, bool], None]
 
 @dataclass(frozen=True, slots=True)
 class Destructor:
-    """One capsule destructor: its ``body``, and under which names of a capsule it calls the deleter."""
+    """One capsule destructor: its ``body``, and under which names of a capsule it means to call the deleter."""
 
     name: str
     body: Body
@@ -129,12 +129,15 @@ DESTRUCTORS: dict[str, Destructor | None] = {
 DESTRUCTORS["none"] = None
 
 
-def destructor_address(ex: Exchange, name: str, versioned: bool) -> int:
-    """Return the address of a destructor for capsules of one of the two structs, NULL for none."""
-    destructor = DESTRUCTORS[name]
+def destructor_address(ex: Exchange, which: str | Destructor, versioned: bool) -> int:
+    """Return the address of a destructor, of that name or one's own, for capsules of one of the two structs.
+
+    NULL for none.
+    """
+    destructor = DESTRUCTORS[which] if isinstance(which, str) else which
     if destructor is None:
         return NULL
-    key = (destructor.name, versioned, "destructor")
+    key = (which, versioned, "destructor")
     address = ex.registered.get(key)
     if address is not None:
         return address

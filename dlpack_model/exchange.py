@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from capsule_model import NULL, Interpreter
 from dlpack_model.abi import STANDARD_DEVICES, Abi, DLTensor, abi_for, header_named
+from dlpack_model.parties import NOBODY, Parties
 from dlpack_model.readings import readings_named
 from dlpack_model.violations import Broken, Violation
 
@@ -95,7 +96,7 @@ class Exchange:
     ``py`` is the interpreter, ``header`` the version of ``dlpack.h`` that the rules are taken from, ``watch`` the
     kinds of broken rules that end the run; others are noted in ``unwatched`` and the run goes on. ``readings`` are
     those of ``readings.READINGS`` for which the other side is taken. ``event``, where somebody listens, is called with
-    what happens, a dict each.
+    what happens, a dict each. ``parties`` stand in for the model's own.
     """
 
     def __init__(
@@ -107,6 +108,7 @@ class Exchange:
         readings: frozenset[str] = frozenset(),
         most: int = 8,
         event: Callable[[dict[str, Any]], None] | None = None,
+        parties: Parties = NOBODY,
     ) -> None:
         self.py = py
         self.memory = py.memory
@@ -116,6 +118,7 @@ class Exchange:
         self.watch = watch
         self.unwatched: list[Violation] = []
         self.event = event
+        self.parties = parties
         self.arrays: dict[int, Array] = {}
         self.array_dealloc: Callable[[int], None] | None = None
         self.records: dict[int, Record] = {}
@@ -135,6 +138,7 @@ class Exchange:
         self.gil = True
         self.finalised = False
         self.exported = 0
+        self.given = 0
 
     def follow(self, header: tuple[int, int], readings: frozenset[str]) -> None:
         """Take the rules from a version of ``dlpack.h``, and of each contradiction the side that is named."""
@@ -216,6 +220,7 @@ class Exchange:
 
     def give(self, record: Record, capsule: int) -> None:
         """Note that a capsule was made around a managed tensor."""
+        self.given += 1
         record.capsules.append(capsule)
         self.by_capsule[capsule] = record
 

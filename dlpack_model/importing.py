@@ -151,6 +151,8 @@ def _layout(ex: Exchange, consumer: Consumer, tensor: DLTensor, flags: int, vers
     if consumer.ignores_byte_offset:
         tensor = tensor._replace(byte_offset=0)
     layout = read_layout(ex, tensor, padded=flags & IS_SUBBYTE_TYPE_PADDED != 0, before_1_2=version < (1, 2))
+    if consumer.lays is not None:
+        return consumer.lays(tensor, layout)
     if consumer.ignores_strides:
         strides = compact_strides(layout.shape)
         return Layout(layout.address, layout.dtype, layout.shape, strides, layout.device, padded=layout.padded)
@@ -197,7 +199,10 @@ def _rename(ex: Exchange, consumer: Consumer, capsule: int, versioned: bool) -> 
     if consumer.rename == "never":
         return
     # rule: from_dlpack/renames
-    ex.py.PyCapsule_SetName(capsule, ex.name_addresses[versioned][1])
+    name = (
+        ex.name_addresses[versioned][1] if consumer.used_names is None else ex.cstring(consumer.used_names[versioned])
+    )
+    ex.py.PyCapsule_SetName(capsule, name)
     if consumer.clears_destructor:
         # rule: from_dlpack/may-clear-destructor
         ex.py.PyCapsule_SetDestructor(capsule, NULL)
@@ -221,6 +226,8 @@ def _take_over(
     if consumer.calls_python and ex.event is not None:
         ex.event({"dlpack": "from_dlpack", "of": view.address})
     _own(ex, consumer, view, capsule, managed, versioned)
+    if consumer.drops == "first":
+        ex.py.Py_DECREF(capsule)
     late = consumer.may_fail_late
     reason = _late_reason(ex, consumer, capsule, versioned, tensor, flags) if late else None
     if reason is not None:
@@ -229,7 +236,9 @@ def _take_over(
         _rename(ex, consumer, capsule, versioned)
     if consumer.rename == "never":
         _check_renamed(ex, consumer, capsule, record)
-    if consumer.lets_go != "frame":
+    if consumer.lets_go != "frame" and consumer.drops in ("last", "twice"):
+        ex.py.Py_DECREF(capsule)
+    if consumer.drops == "twice":
         ex.py.Py_DECREF(capsule)
     result = view.address
     if view.copied:
@@ -303,13 +312,20 @@ def _own(ex: Exchange, consumer: Consumer, view: Array, capsule: int, managed: i
     if record is not None:
         ex.claim(record, consumer.array, view.address, capsule)
     view.owes = managed, versioned, not consumer.calls_null_deleter
-    view.release = _release
+    view.release = _release_twice if consumer.deletes_twice else _release
 
 
 def _release(ex: Exchange, array: Array) -> None:
     """Call the deleter of the tensor that an array views."""
     if array.record is not None:
         ex.unclaim(array.record, array.address)
+    managed, versioned, checks_null = array.owes
+    call_deleter(ex, managed, versioned=versioned, checks_null=checks_null)
+
+
+def _release_twice(ex: Exchange, array: Array) -> None:
+    """Call the deleter, and call it again."""
+    _release(ex, array)
     managed, versioned, checks_null = array.owes
     call_deleter(ex, managed, versioned=versioned, checks_null=checks_null)
 

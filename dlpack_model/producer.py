@@ -14,15 +14,24 @@ from capsule_model import NULL
 from dlpack_model.abi import IS_COPIED, IS_SUBBYTE_TYPE_PADDED, READ_ONLY
 from dlpack_model.arrays import Array, new_array, values_of
 from dlpack_model.contract import check_export, check_refusal
-from dlpack_model.deleters import deleter_address
-from dlpack_model.destructors import destructor_address
+from dlpack_model.deleters import Deleter, deleter_address
+from dlpack_model.destructors import Destructor, destructor_address
 from dlpack_model.streams import Refused, synchronise
 from dlpack_model.violations import Broken
 
 if TYPE_CHECKING:
-    from dlpack_model.exchange import Exchange
+    from dlpack_model.exchange import Exchange, Record
 
-__all__ = ["KEYWORDS", "PRODUCER_QUIRKS", "Producer", "__dlpack__", "__dlpack_device__", "export_managed", "quirky"]
+__all__ = [
+    "KEYWORDS",
+    "PRODUCER_QUIRKS",
+    "Producer",
+    "__dlpack__",
+    "__dlpack_device__",
+    "export",
+    "export_managed",
+    "quirky",
+]
 
 KEYWORDS = ("stream", "max_version", "dl_device", "copy")
 Keywords = Mapping[str, Any]
@@ -35,8 +44,9 @@ class Producer:
     ``version`` is the newest DLPack that it speaks, ``legacy`` whether it still makes the old struct, ``structs``
     what it makes whatever it is asked for (None: what was negotiated). ``keywords`` are those that its method takes.
     ``devices`` are the device types that it can copy to. ``returns`` is the type of what its method returns instead of
-    a capsule; with ``repeats`` it returns its capsule again, consumed or not. The other fields are the ways in which
-    producers differ, or go wrong.
+    a capsule; with ``repeats`` it returns its capsule again, consumed or not. ``destructor`` and ``deleter`` are names,
+    or code of one's own; ``fills`` is called with every struct that was just filled in. The other fields are the ways
+    in which producers differ, or go wrong.
     """
 
     name: str = "producer"
@@ -44,8 +54,8 @@ class Producer:
     legacy: bool = True
     structs: bool | None = None
     keywords: frozenset[str] = frozenset(KEYWORDS)
-    destructor: str = "specification-example"
-    deleter: str = "normal"
+    destructor: str | Destructor = "specification-example"
+    deleter: str | Deleter = "normal"
     devices: frozenset[int] = frozenset({1, 2, 3, 10, 11, 13})
     null_strides: bool = False
     byte_offset: bool = False
@@ -71,6 +81,7 @@ class Producer:
     wrong_error: str | None = None
     returns: str | None = None
     repeats: bool = False
+    fills: Callable[[Exchange, Record], None] | None = None
     type_name: str = field(init=False, default="")
     running: tuple[str, str] = field(init=False, default=("", ""))
 
@@ -112,6 +123,7 @@ PRODUCER_QUIRKS: dict[str, dict[str, Any]] = {
     "synchronises-anyway": {"synchronises_anyway": True},
     "raises-runtime-error": {"raises": ("RuntimeError", "out of order")},
     "wrong-refusal": {"wrong_error": "RuntimeError"},
+    "copies-to-the-host-alone": {"devices": frozenset({1})},
 }
 
 
@@ -162,6 +174,23 @@ def __dlpack__(ex: Exchange, array: Array, keywords: Keywords) -> int:
 
 
 def _export(ex: Exchange, array: Array, keywords: Keywords, situation: tuple[object, ...]) -> int:
+    given, known, own = ex.given, len(ex.unwatched), ex.parties.exports
+    capsule = export(ex, array, keywords) if own is None else own(ex, array, keywords)
+    if ex.given == given:
+        # NULL, no capsule, or one that was looked at when it was made.
+        return capsule
+    record = ex.by_capsule[capsule]
+    check_export(ex, array, keywords, capsule, record.copied)
+    if array.producer.repeats:
+        # The producer's own reference: it has no moment at which to give it back.
+        ex.py.Py_INCREF(capsule)
+    elif own is None and not record.copied and len(ex.unwatched) == known:
+        array.in_order[situation] = record.versioned
+    return capsule
+
+
+def export(ex: Exchange, array: Array, keywords: Keywords) -> int:
+    """Do what an array's producer does in ``__dlpack__``, unwatched: return a capsule, or NULL with the exception."""
     producer = array.producer
     if not keywords.keys() <= producer.keywords:
         unknown = min(keywords.keys() - producer.keywords)
@@ -210,13 +239,6 @@ def _export(ex: Exchange, array: Array, keywords: Keywords, situation: tuple[obj
     capsule = _capsule(ex, source, versioned, copied)
     if copied:
         ex.py.Py_DECREF(source.address)
-    known = len(ex.unwatched)
-    check_export(ex, array, keywords, capsule, copied)
-    if producer.repeats:
-        # The producer's own reference: it has no moment at which to give it back.
-        ex.py.Py_INCREF(capsule)
-    elif not copied and len(ex.unwatched) == known:
-        array.in_order[situation] = versioned
     return capsule
 
 
@@ -301,7 +323,9 @@ def export_managed(ex: Exchange, array: Array, versioned: bool, copied: bool) ->
     # rule: dlpack.h/layout
     memory.write(managed, plan.pack(*plan.before, *pointers, *plan.after) + plan.tail)
     ex.py.Py_INCREF(array.address)
-    ex.book(managed, array, versioned, copied, plan.has_deleter)
+    record = ex.book(managed, array, versioned, copied, plan.has_deleter)
+    if array.producer.fills is not None:
+        array.producer.fills(ex, record)
     return managed
 
 

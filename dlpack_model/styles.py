@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal
 
 from dlpack_model.abi import IS_SUBBYTE_TYPE_PADDED, READ_ONLY
 from dlpack_model.streams import STREAMED
+
+if TYPE_CHECKING:
+    from dlpack_model.abi import DLTensor
+    from dlpack_model.tensor import Layout
 
 __all__ = ["CONSUMERS", "CONSUMER_QUIRKS", "Consumer", "consumer_named"]
 
@@ -35,7 +40,10 @@ class Consumer:
     where the capsule has its new name by then. ``offset_without_strides`` takes a byte offset where strides are NULL,
     ``compact_only`` takes no other layouts than transposed compact ones. ``copy_may_share`` makes no copy of elements
     that lie as it would lay them itself, ``converts`` are element types that it copies into others,
-    ``own_memory_for_null`` gives a tensor of no data memory of its own, which is never read-only.
+    ``own_memory_for_null`` gives a tensor of no data memory of its own, which is never read-only. ``lays`` gets the
+    tensor and where its elements lie, and returns where the consumer believes that they do; ``used_names`` are the
+    names that it gives capsules (True: of versioned structs) instead of those that it should. ``drops`` says when it
+    gives back its reference to a capsule that it has consumed, and ``deletes_twice`` calls the deleter once more.
     """
 
     name: str = "consumer"
@@ -99,6 +107,10 @@ class Consumer:
     copy_may_share: bool = False
     converts: Mapping[tuple[int, int], tuple[int, int]] = field(default_factory=dict, hash=False)
     own_memory_for_null: bool = False
+    lays: Callable[[DLTensor, Layout], Layout] | None = None
+    used_names: Mapping[bool, bytes] | None = field(default=None, hash=False)
+    drops: Literal["last", "first", "never", "twice"] = "last"
+    deletes_twice: bool = False
 
     # What follows from the fields above, for what is asked of every import; ``plain`` are the keywords of the plainest.
     any_device: bool = field(init=False, default=True)
@@ -183,6 +195,11 @@ CONSUMER_QUIRKS: dict[str, dict[str, Any]] = {
     "drops-with-error": {"lets_go": "pending"},
     "copies-misaligned": {"copies_if_misaligned": 16},
     "trusts-device": {"devices": frozenset(range(-1, 256))},
+    "one-dimension": {"most_ndim": 1},
+    "no-lanes": {"lanes": False},
+    "floats-alone": {"dtypes": frozenset({(2, 32), (2, 64)})},
+    "never-writes": {"read_only": "always"},
+    "asks-for-1-0": {"max_version": (1, 0)},
 }
 
 CONSUMERS: dict[str, Consumer] = {
@@ -211,6 +228,7 @@ CONSUMERS: dict[str, Consumer] = {
 }
 
 
+@lru_cache(1024)
 def consumer_named(name: str, quirks: tuple[str, ...] = ()) -> Consumer:
     """Return a consumer by name, with deviations; ``ValueError`` for what is not known."""
     if name not in CONSUMERS:

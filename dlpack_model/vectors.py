@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from capsule_model import NULL
@@ -93,11 +94,12 @@ def _new_array(machine: Machine, args: Args, bind: str | None) -> Any:
     ex = exchange_of(machine)
     quirks = quirks_of(args)
     try:
-        made = producer.quirky(
-            producer.Producer(word(args, "producer", "producer")),
-            tuple(quirk for quirk in quirks if quirk not in _OBJECT_QUIRKS),
+        made = _producer(
+            word(args, "producer", "producer"), tuple(quirk for quirk in quirks if quirk not in _OBJECT_QUIRKS)
         )
         made = _described(machine, made, args)
+        own = ex.parties.producer
+        made = made if own is None else own(made)
         values = args.get("values")
         shape = integers(machine, args, "shape") or ()
         _bounded(machine, shape, args)
@@ -121,6 +123,16 @@ def _new_array(machine: Machine, args: Args, bind: str | None) -> Any:
     return _object(machine, address, bind)
 
 
+@lru_cache(1024)
+def _producer(name: str, quirks: tuple[str, ...]) -> producer.Producer:
+    return producer.quirky(producer.Producer(name), quirks)
+
+
+@lru_cache(1024)
+def _changed(made: producer.Producer, *changes: tuple[str, Any]) -> producer.Producer:
+    return replace(made, **dict(changes))
+
+
 def _described(machine: Machine, made: producer.Producer, args: Args) -> producer.Producer:
     """Return the producer with what the step says of it in arguments of their own."""
     changes: dict[str, Any] = {}
@@ -132,7 +144,7 @@ def _described(machine: Machine, made: producer.Producer, args: Args) -> produce
     version = pair(machine, args, "version")
     if version is not None:
         changes["version"] = version
-    return replace(made, **changes)
+    return _changed(made, *changes.items()) if changes else made
 
 
 def _bounded(machine: Machine, shape: tuple[int, ...], args: Args) -> None:
@@ -168,9 +180,11 @@ def _dlpack_device(machine: Machine, args: Args, bind: str | None) -> Any:
 
 def _consumer(machine: Machine, args: Args) -> consumer.Consumer:
     try:
-        return consumer.consumer_named(word(args, "consumer", ""), quirks_of(args))
+        described = consumer.consumer_named(word(args, "consumer", ""), quirks_of(args))
     except ValueError as error:
         raise bad(machine, error) from None
+    own = exchange_of(machine).parties.consumer
+    return described if own is None else own(described)
 
 
 def _from_dlpack(machine: Machine, args: Args, bind: str | None) -> Any:
