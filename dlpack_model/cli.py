@@ -134,6 +134,6 @@ def _passed_on(name: str, module: str, help: str) -> None:
 
 _passed_on("cross", "dlpack_model.cross", "Cross producers, destructors, deleters and consumers, and say what is safe.")
 _passed_on("interleave", "dlpack_model.interleave", "Run two consumers of one capsule in all interleavings.")
-_passed_on("fuzz", "dlpack_model.fuzz", "Run the state machine of the exchange, or find the known bugs by it.")
+_passed_on("fuzz", "dlpack_model.fuzz.command", "Run the state machine of the exchange, or find the known bugs by it.")
 _passed_on("recursion", "dlpack_model.real.recursion", "Show what the specification's example destructor does here.")
 _passed_on("bench", "dlpack_model.bench", "Measure an exchange in the model against NumPy's.")

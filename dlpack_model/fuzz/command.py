@@ -6,7 +6,6 @@ This module needs Hypothesis, the extra ``fuzz``.
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Callable, Sequence
 
@@ -104,7 +103,3 @@ def _bugs(steps: int, start: int) -> int:
         print(f"{bug.name}: {told}{'' if hit or found is None else ' (another diagnosis than declared)'}")
     print(f"{len(BUGS) - missed} of {len(BUGS)} bugs found within {steps} steps")
     return 1 if missed else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -15,7 +15,7 @@ from dlpack_model.arrays import new_array
 from dlpack_model.behaved import PLAIN_CONSUMER, PLAIN_PRODUCER
 from dlpack_model.bugs import BUGS
 from dlpack_model.exchange import EVERYTHING, Exchange
-from dlpack_model.fuzz import campaign, exchange_machine, find, main
+from dlpack_model.fuzz.command import campaign, exchange_machine, find, main
 from dlpack_model.machine import ExchangeMachine
 from dlpack_model.violations import Broken, Violation
 
@@ -158,7 +158,7 @@ def test_the_command_counts_and_judges(capsys: pytest.CaptureFixture[str]) -> No
 def test_the_command_shows_the_program(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """A violation is told with its diagnosis and the shortest program that shows it."""
     faulty = exchange_machine(consumers=[replace(PLAIN_CONSUMER, forgets_deleter=True)])
-    monkeypatch.setattr("dlpack_model.fuzz.exchange_machine", lambda: faulty)
+    monkeypatch.setattr("dlpack_model.fuzz.command.exchange_machine", lambda: faulty)
     assert main(["--steps", "1000"]) == 1
     told = capsys.readouterr().out
     assert "no-owner: " in told
@@ -169,7 +169,7 @@ def test_without_hypothesis_one_line_says_what_to_install(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the extra is not installed, the command names it; there is no traceback."""
-    monkeypatch.delitem(sys.modules, "dlpack_model.fuzz")
+    monkeypatch.delitem(sys.modules, "dlpack_model.fuzz.command")
     monkeypatch.setitem(sys.modules, "hypothesis", None)
     monkeypatch.setattr(sys, "argv", ["dlpack-model", "fuzz"])
     assert start() == 2

@@ -1,0 +1,1 @@
+"""Programs of the exchange made by chance, and whoever is held to them: ``specs/FUZZING-DLPACK.md`` has examples."""
