@@ -23,6 +23,7 @@ PRODUCERS_IN_WORDS: tuple[dict[str, Any], ...] = (
     {"quirks": ["shares-one-struct"], "destructor": "warn-and-leak"},
     {"quirks": ["legacy-only", "shares-one-struct"]},
     {"quirks": ["null-deleter"]},
+    {"quirks": ["null-deleter"], "destructor": "save-error"},
     {"quirks": ["copies-to-the-host-alone", "byte-offset"]},
     {"quirks": ["raises-runtime-error"]},
 )

@@ -113,7 +113,7 @@ def finding(
     for number, (ours, theirs) in enumerate(zip(expected.steps, seen.steps, strict=False)):
         differences = () if ours == theirs else tuple(compare(_typed(ours), _typed(theirs), str(number)))
         if differences:
-            return Finding(tuple(program), number, differences, seen.harm, seen.rule, profile)
+            return Finding(tuple(program), number, differences, None, None, profile)
     if seen.harm is not None or len(seen.steps) != len(expected.steps):
         harm = seen.harm or f"{len(seen.steps)} of {len(expected.steps)} steps were performed"
         return Finding(tuple(program), len(seen.steps), (), harm, seen.rule, profile)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,16 +10,17 @@ from typing import Any
 from capsule_model import Abort, UndefinedBehavior
 from capsule_model.profiles import PROFILES, Profile
 from capsule_model.trace.execute import BadVector, Machine
-from dlpack_model.exchange import Exchange
+from dlpack_model.exchange import EVERYTHING, Exchange
 from dlpack_model.fuzz.programs import Step
 from dlpack_model.parties import NOBODY, Parties
 from dlpack_model.vectors import EXTENSION, exchange_of
-from dlpack_model.violations import Violation
+from dlpack_model.violations import Broken, Violation
 
 __all__ = ["DEFAULT", "Implementation", "Ops", "Play", "Played", "adapter", "play", "playing"]
 
 DEFAULT = PROFILES["cpython-3.13"]
 Ops = frozenset[str] | None
+EMPTY: Mapping[str, Any] = {"steps": []}
 
 
 @dataclass
@@ -43,11 +44,22 @@ Implementation = Callable[[Sequence[Step]], Played]
 
 
 class Play:
-    """One program in the model, in progress; ``parties`` stand in for the model's own."""
+    """One program in the model, in progress; ``parties`` stand in for the model's own.
 
-    def __init__(self, parties: Parties = NOBODY, profile: Profile = DEFAULT) -> None:
-        self.machine = Machine({"steps": []}, profile, None, (EXTENSION,))
-        self.exchange: Exchange = exchange_of(self.machine, parties=parties)
+    ``vector`` has the functions and modules that the program may speak of; broken rules of the kinds in ``watch`` end
+    it.
+    """
+
+    def __init__(
+        self,
+        parties: Parties = NOBODY,
+        profile: Profile = DEFAULT,
+        *,
+        vector: Mapping[str, Any] = EMPTY,
+        watch: frozenset[Broken] = EVERYTHING,
+    ) -> None:
+        self.machine = Machine(vector, profile, None, (EXTENSION,))
+        self.exchange: Exchange = exchange_of(self.machine, parties=parties, watch=watch)
         self.program: list[Step] = []
         self.seen = Played()
 

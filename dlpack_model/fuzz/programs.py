@@ -35,6 +35,7 @@ VERSIONS = (None, [1, 3], [1, 0], [0, 8], [2, 0], [1, 9])
 STREAMS = {2: (None, 1, 2, 7, -1, 0, -2), 13: (None, 1, 2, 7, -1, 0), 10: (None, 0, 7, -1, 1, 2)}
 # The stream on which elements are still being computed.
 WORKING = 5
+FOREIGN = ("tensor", "used_tensor", "dltensor2", "dltensor_versioned2")
 EXCEPTIONS = ("KeyError", "ValueError", "KeyboardInterrupt")
 
 # Who copies reads the elements at once, which they must be ready for.
@@ -55,6 +56,7 @@ _KINDS = (
     ("name", 2),
     ("count", 2),
     ("copied_name", 1),
+    ("foreign_name", 1),
     ("ask_device", 1),
     ("work", 1),
     ("own", 1),
@@ -276,7 +278,9 @@ class Programs:
         token, source = self._fresh("c"), self.choices.pick(able)
         self.capsules.append(token)
         args: Step = {"self": {"ref": source}}
-        version = self.choices.pick(([1, 3], None, [1, 3]))
+        # Whoever speaks version 2 alone has nothing for others.
+        newer = self._array_of(machine, ex, source).producer.version[0] == 2
+        version = self.choices.pick(([2, 0], [1, 3]) if newer else ([1, 3], None, [1, 3]))
         if version is not None:
             args["max_version"] = version
         return {"op": "__dlpack__", "args": args, "bind": token}
@@ -373,6 +377,14 @@ class Programs:
         name = self._record(machine, ex, token).names.unused.decode()
         return {"op": "PyCapsule_SetName", "args": {"capsule": {"ref": token}, "name": {"cstr": name}}}
 
+    def _foreign_name(self, machine: Machine, ex: Exchange) -> Step | None:
+        """Give a capsule a name that is nobody's: its tensor must be one that nobody needs to delete."""
+        able = [token for token in self._unconsumed(machine, ex) if _may_be_lost(self._record(machine, ex, token))]
+        if not able:
+            return None
+        capsule = {"ref": self.choices.pick(able)}
+        return {"op": "PyCapsule_SetName", "args": {"capsule": capsule, "name": {"cstr": self.choices.pick(FOREIGN)}}}
+
     def _ask_device(self, machine: Machine, ex: Exchange) -> Step | None:
         if not self.arrays:
             return None
@@ -441,6 +453,11 @@ def _library(described: Step) -> str:
 
 
 _ROWS_ALONE = {_library(words) for words in PRODUCERS_IN_WORDS if "null-strides" in words.get("quirks", ())}
+
+
+def _may_be_lost(record: Record) -> bool:
+    """Tell whether nobody minds when a capsule is lost, nor the exception that is pending when it dies."""
+    return not record.has_deleter and record.array.producer.destructor in ("save-error", "return-early")
 
 
 def _done(array: Array) -> bool:

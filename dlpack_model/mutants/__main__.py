@@ -1,0 +1,7 @@
+"""``python -m dlpack_model.mutants``: score the faulty parties."""
+
+import sys
+
+from dlpack_model.mutants.scores import main
+
+sys.exit(main())
