@@ -6,13 +6,15 @@ It looks at the model to know what is alive, and never writes a step whose behav
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from capsule_model.fuzz.worlds import EXCEPTIONS, READERS, Choices, Seeded, Step, world
 from capsule_model.profiles import Profile
 from capsule_model.trace.execute import Machine
 
-__all__ = ["Choices", "Programs", "Seeded", "world"]
+__all__ = ["KINDS", "Choices", "Programs", "Seeded", "kinds_by_weight", "world"]
 
 NAMES = ("mod.attr", "mod.attr2", "mod", "", "cm_fuzz.cap", "cm_fuzz.sub.cap", "é.ü")
 RAW_NAMES = ("6d6f64ff", "6d6f642e61747472006578747261")
@@ -44,16 +46,29 @@ PATHS = (
 
 
 class Programs:
-    """Write one program, a step at a time, next to the machine that has run the steps before."""
+    """Write one program, a step at a time, next to the machine that has run the steps before.
 
-    def __init__(self, choices: Choices, profile: Profile) -> None:
+    ``kinds`` are the kinds of steps to pick from, each as often as it stands there (default: as nobody steers).
+    ``kind`` is that of the latest step. What ``written`` gives is enough to go on with a program from where it was.
+    """
+
+    def __init__(
+        self, choices: Choices, profile: Profile, kinds: Sequence[str] = (), written: Mapping[str, Any] | None = None
+    ) -> None:
         self.choices = choices
         self.profile = profile
         self.destructors = ("d1", "d2", "d3", "d4", "d_no_memory", "d_clear", "d_context")
-        self.bound = 0
-        self.capsules: list[str] = []
-        self.names: list[str] = []
+        self.bound: int = written["bound"] if written else 0
+        self.capsules: list[str] = list(written["capsules"]) if written else []
+        self.names: list[str] = list(written["names"]) if written else []
         self.waiting: list[Step] = []
+        self.kind = ""
+        self.kinds = kinds or _KINDS
+        self.kinds_while_pending = [kind for kind in self.kinds if kind not in _NEEDS_CLEAR]
+
+    def written(self) -> dict[str, Any]:
+        """Return what the writer knows of its program; only where no step waits."""
+        return {"bound": self.bound, "capsules": list(self.capsules), "names": list(self.names)}
 
     def next_step(self, machine: Machine) -> Step:
         """Return a step that is defined in the machine's present state."""
@@ -61,7 +76,7 @@ class Programs:
             return self.waiting.pop(0)
         self.capsules = [token for token in self.capsules if machine.owned.get(self._address(machine, token), 0) > 0]
         clear = machine.py.error is None
-        kind = self.choices.pick(_KINDS if clear else _KINDS_WHILE_PENDING)
+        self.kind = kind = self.choices.pick(self.kinds if clear else self.kinds_while_pending)
         step: Step = getattr(self, f"_{kind}")(machine)
         if kind in _MAY_HAVE_PENDING:
             self._decorate(step)
@@ -278,10 +293,18 @@ _KINDS = (
 )
 # What is undefined, or is not known to be defined, while an exception is pending.
 _NEEDS_CLEAR = {"import", "load", "python", "cycle", "holder", "poked"}
-_KINDS_WHILE_PENDING = [kind for kind in _KINDS if kind not in _NEEDS_CLEAR]
 _MAY_HAVE_PENDING = {"is_valid", "get_pointer", "read", "set_pointer", "set_name", "set_context", "set_destructor"} | {
     "new",
     "check",
     "take",
     "drop",
 }
+
+# How often each kind of step is made where nobody steers.
+KINDS: Mapping[str, int] = Counter(_KINDS)
+
+
+def kinds_by_weight(weights: Mapping[str, float], size: int = 400) -> list[str]:
+    """Return about ``size`` kinds to pick from, each about as often as its weight says, and at least once."""
+    whole = sum(weights.values())
+    return [kind for kind, weight in weights.items() for _ in range(max(1, round(size * weight / whole)))]
