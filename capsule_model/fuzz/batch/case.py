@@ -61,6 +61,20 @@ class Batch:
             done += alike
         return Case(done, self._real.reached(), found)
 
+    def vectors(self, seed: str, weights: Weights | None = None, steps: int = 2000) -> list[dict[str, Any]]:
+        """Return the programs of a case as vectors, made on the model alone: what to look at where a case is deadly."""
+        made = self._made(Weights() if weights is None else weights)
+        chance = random.Random(seed)
+        side = Side(self.profile, self._real.places, self._errors)
+        done = 0
+        programs: list[dict[str, Any]] = []
+        while done < steps:
+            side.undo_writing()
+            program = make_program(side, made, chance, min(LENGTH, steps - done))
+            programs.append(Translation(program, self._real.places, self._errors).vector())
+            done += sum(1 for _ in steps_of(program))
+        return programs
+
     def close(self) -> None:
         """Take away what the batch put into this process; it cannot be used any more."""
         self._real.close()
