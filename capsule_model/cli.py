@@ -195,6 +195,65 @@ def matrix(
         raise click.UsageError(str(error)) from None
 
 
+def _length(context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
+    """Return the value of an option as seconds."""
+    from capsule_model.fuzz.command import seconds_of
+
+    try:
+        return None if value is None else seconds_of(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error), context, parameter) from None
+
+
+@main.command()
+@click.option("--adapter", metavar="CMD", help="Hold this adapter to the model (default: this interpreter).")
+@click.option("--profile", metavar="NAME", help="The adapter's profile (default: what it suggests).")
+@click.option("--steps", metavar="N", type=click.IntRange(1), help="End after N steps in all (default: 1000000).")
+@click.option("--seed", metavar="S", type=int, default=1, show_default=True, help="Which programs to make.")
+@click.option("--jobs", metavar="K", type=click.IntRange(1, 1024), help="How many processes (default: the cores).")
+@click.option("--time", "seconds", metavar="T", callback=_length, help="End after 90s, 10m, 2h.")
+@click.option("--corpus", metavar="DIR", type=_PATH, help="Keep everything in DIR, and go on from there.")
+@click.option("--json", "json_file", metavar="FILE", type=_PATH, help="Write the results to FILE as JSON.")
+@click.option("--undefined", is_flag=True, help="Also perform undefined behaviour, in processes that are thrown away.")
+@click.option("--dask", metavar="ADDRESS", help="Run on the Dask cluster with this scheduler.")
+@_time_limit(10.0)
+def fuzz(
+    adapter: str | None,
+    profile: str | None,
+    steps: int | None,
+    seed: int,
+    jobs: int | None,
+    seconds: float | None,
+    corpus: Path | None,
+    json_file: Path | None,
+    undefined: bool,
+    dask: str | None,
+    time_limit: float,
+) -> int:
+    """Look for differences with programs made by chance, model and implementation in lockstep."""
+    from capsule_model.fuzz.command import fuzz as run_fuzz
+    from capsule_model.fuzz.engine import Open
+
+    if profile is not None and adapter is None:
+        raise click.UsageError("--profile is for --adapter; this interpreter has a profile of its own")
+    if dask is not None and jobs is not None:
+        raise click.UsageError("--dask and --jobs exclude each other; the cluster has its own workers")
+    try:
+        return run_fuzz(
+            Open(adapter, profile, time_limit, undefined),
+            steps=steps,
+            seed=seed,
+            jobs=jobs,
+            seconds=seconds,
+            folder=corpus,
+            json_file=json_file,
+            dask=dask,
+            console=_console(),
+        )
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+
+
 @main.command()
 @click.option("--fix", is_flag=True, help="Rewrite the generated lines of the chapters.")
 def check(fix: bool) -> int:
