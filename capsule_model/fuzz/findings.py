@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from capsule_model.fuzz.engine import Open
+from capsule_model.fuzz.found import as_vector
 from capsule_model.fuzz.lockstep import Divergence
 from capsule_model.fuzz.shard import in_turn
 from capsule_model.fuzz.shrink import shrink
 from capsule_model.fuzz.tell import tell
-from capsule_model.fuzz.vectors import as_vector
 from capsule_model.fuzz.written import performed
 from capsule_model.trace.write import dump_vectors
 

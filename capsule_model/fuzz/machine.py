@@ -7,21 +7,34 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from capsule_model.fuzz.lockstep import Divergence, Lockstep, Session
-from capsule_model.fuzz.programs import Programs, Seeded, Step, world
+from capsule_model.fuzz.programs import Choices, Programs, Seeded, Step, world
+from capsule_model.fuzz.shrink import replay, shrink
+from capsule_model.fuzz.tell import as_vector, tell
 from capsule_model.objects import Capsule
 from capsule_model.profiles import Profile
 from capsule_model.trace.write import dump_vectors
 
-__all__ = ["Drawn", "LockstepMachine", "machine"]
+__all__ = ["SETTINGS", "Drawn", "Failure", "LockstepMachine", "machine", "plain_or_seeded", "with_settings"]
 
 T = TypeVar("T")
+M = TypeVar("M", bound=RuleBasedStateMachine)
 BETWEEN_LOOKS = 20
+# How many programs may be run to make the one that is shown shorter still.
+BUDGET = 500
+# A failure makes its program shorter itself, in less time than Hypothesis takes and down to less.
+SETTINGS = settings(
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    report_multiple_bugs=False,
+    suppress_health_check=list(HealthCheck),
+)
 WORLDS = (1 << 20) - 1
 
 
@@ -57,11 +70,15 @@ class _Plain:
         return False
 
 
+def plain_or_seeded(number: int) -> Choices:
+    """Return the choices of a number: the simplest ones for 0."""
+    return Seeded(number) if number else _Plain()
+
+
 @st.composite
 def _worlds(draw: st.DrawFn) -> dict[str, Any]:
     """Draw a world by its number: one choice, so that shrinking is about the steps; number 0 is the simplest."""
-    number = draw(st.integers(0, WORLDS))
-    return world(Seeded(number) if number else _Plain(), draw(st.runner()).profile)
+    return world(plain_or_seeded(draw(st.integers(0, WORLDS))), draw(st.runner()).profile)
 
 
 @st.composite
@@ -69,14 +86,59 @@ def _steps(draw: st.DrawFn) -> Step:
     """Draw a step that is defined where the machine that asks for it stands."""
     running: LockstepMachine = draw(st.runner())
     running.programs.choices = Drawn(draw)
-    return running.programs.next_step(running.lockstep.machine)
+    return running.next_step()
+
+
+class Failure(AssertionError):
+    """A difference between the model and an implementation.
+
+    As text it is the shortest program that was found to show it, in about ten lines and as a file of vectors. The
+    program is made shorter only when the text is asked for, so that what nobody reads costs nothing.
+    """
+
+    def __init__(
+        self,
+        divergence: Divergence,
+        profile: Profile,
+        fails: Callable[[dict[str, Any]], Divergence | None],
+        budget: int = BUDGET,
+    ) -> None:
+        super().__init__(divergence)
+        self.divergence = divergence
+        self._profile = profile
+        self._fails = fails
+        self._budget = budget
+        self._text: str | None = None
+
+    def shortest(self) -> Divergence:
+        """Return the divergence with the shortest program; the one that was found where it does not show again."""
+        try:
+            return shrink(self.divergence.vector, self._fails, self._budget, profile=self._profile)
+        except (RuntimeError, ValueError):
+            return self.divergence
+
+    def __str__(self) -> str:
+        """Return the finding in words, and below it the vector."""
+        if self._text is None:
+            shortest = self.shortest()
+            lines = tell(shortest, self._profile)
+            try:
+                lines.append(dump_vectors([as_vector(shortest, "fuzz.found", self._profile)]))
+            except ValueError:
+                lines.append(dump_vectors([shortest.vector]))
+            self._text = "\n".join(lines)
+        return self._text
 
 
 class LockstepMachine(RuleBasedStateMachine):
-    """One program on the model and on an implementation; a difference fails with the program as a vector."""
+    """One program on the model and on an implementation; a difference fails with the shortest one that shows it.
+
+    ``budget`` is how many programs may be run to find that.
+    """
 
     profile: Profile
     session: Callable[[dict[str, Any]], Session]
+    budget: ClassVar[int] = BUDGET
 
     def __init__(self) -> None:
         super().__init__()
@@ -87,10 +149,22 @@ class LockstepMachine(RuleBasedStateMachine):
     @initialize(shared=_worlds())
     def begin(self, shared: dict[str, Any]) -> None:
         """Open the program on both sides, with functions and modules made by chance."""
-        self.opened = type(self).session(shared)
-        self.lockstep = Lockstep(shared, self.profile, self.opened)
+        self.lockstep = self.open(shared)
         # Each step brings the choices that it draws from.
         self.programs = Programs(Seeded(0), self.profile)
+
+    def open(self, shared: dict[str, Any]) -> Lockstep:
+        """Return the model and the implementation, each at the beginning of a program."""
+        self.opened = type(self).session(shared)
+        return Lockstep(shared, self.profile, self.opened)
+
+    def fails(self, vector: dict[str, Any]) -> Divergence | None:
+        """Run a program again and return what differs."""
+        return replay(vector, self.profile, type(self).session)
+
+    def next_step(self) -> Step:
+        """Return a step that is defined where the program stands."""
+        return self.programs.next_step(self.lockstep.machine)
 
     @rule(step=_steps())
     def step(self, step: Step) -> None:
@@ -117,7 +191,7 @@ class LockstepMachine(RuleBasedStateMachine):
         try:
             if not self.diverged:
                 while self.programs.waiting:
-                    self._judge(self.lockstep.step(self.programs.waiting.pop(0)))
+                    self._judge(self.lockstep.step(self.next_step()))
                 for step in self.programs.closing_steps(self.lockstep.machine):
                     self._judge(self.lockstep.step(step))
                 self._judge(self.lockstep.close())
@@ -127,7 +201,7 @@ class LockstepMachine(RuleBasedStateMachine):
     def _judge(self, found: Divergence | None) -> None:
         if found is not None:
             self.diverged = True
-            raise AssertionError(f"{found}\n{dump_vectors([found.vector])}")
+            raise Failure(found, self.profile, self.fails, self.budget)
 
 
 def machine(session_factory: Callable[[dict[str, Any]], Session], profile: Profile) -> type[LockstepMachine]:
@@ -136,7 +210,13 @@ def machine(session_factory: Callable[[dict[str, Any]], Session], profile: Profi
     ``session_factory`` gets the functions and modules of a program and returns a session on an implementation. Run
     the machine with ``hypothesis.stateful.run_state_machine_as_test``, or take its ``TestCase``. Returns, error type
     and text, the error indicator, reference counts, destructor calls in their order, every word of the struct and
-    leaks are compared; where they differ the failure shows the differences and the shortest program as a vector.
+    leaks are compared; where they differ the failure tells the shortest program in about ten lines and as a vector.
     """
     space = {"profile": profile, "session": staticmethod(session_factory), "__doc__": LockstepMachine.__doc__}
-    return type("LockstepHere", (LockstepMachine,), space)
+    return with_settings(type("LockstepHere", (LockstepMachine,), space))
+
+
+def with_settings(made: type[M]) -> type[M]:
+    """Return a machine that leaves shrinking to its failures, unless other settings are given."""
+    made.TestCase.settings = SETTINGS
+    return made

@@ -18,15 +18,15 @@ from capsule_model.conform.words import (
     value_text,
 )
 from capsule_model.fuzz.cause import ENDS, cause_of
+from capsule_model.fuzz.found import as_vector, last_step
 from capsule_model.fuzz.lockstep import Divergence
-from capsule_model.fuzz.vectors import as_vector, last_step
 from capsule_model.profiles import Profile
 from capsule_model.suites import chapters_of, suites_there
 from capsule_model.trace.execute import BadVector, Run, run
 from capsule_model.trace.returns import MISSING
 from capsule_model.trace.wording import clean
 
-__all__ = ["as_vector", "tell"]
+__all__ = ["as_vector", "program_lines", "tell"]
 
 _WIDTH = 160
 _MOST_STEPS = 6
@@ -45,13 +45,16 @@ def tell(divergence: Divergence, profile: Profile, again: str = _AGAIN) -> list[
     last = last_step(divergence)
     vector = {**divergence.vector, "steps": divergence.vector["steps"][: last + 1]}
     cause = cause_of(divergence)
-    lines = [cause.title]
-    lines += _declared(vector)
-    lines += _called(vector["steps"])
+    lines = [cause.title, *program_lines(vector)]
     lines += _model(vector, profile, divergence.differences[0].path, cause.operation)
     lines += _seen(divergence)
     lines.append(f"again: {again} (cause {cause.id})")
     return [clean(line, _WIDTH) for line in lines]
+
+
+def program_lines(vector: Mapping[str, Any]) -> list[str]:
+    """Return a program as C-like calls, the last few of a long one, below the functions and modules it declares."""
+    return [*_declared(vector), *_called(vector["steps"])]
 
 
 def _declared(vector: Mapping[str, Any]) -> Iterator[str]:

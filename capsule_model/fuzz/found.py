@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from capsule_model.conform.runner import expected_differences
@@ -13,7 +13,7 @@ from capsule_model.trace.execute import BadVector, Run, run
 from capsule_model.trace.expectation import error_code
 from capsule_model.trace.wording import clean
 
-__all__ = ["as_vector", "last_step"]
+__all__ = ["as_vector", "complete", "last_step"]
 
 _FALLBACK = "PyCapsule_New/returns-capsule"
 _MOST_RULES = 64
@@ -30,14 +30,32 @@ def as_vector(divergence: Divergence, id: str, profile: Profile) -> dict[str, An
     Raises ``ValueError`` with one line where the model cannot say anything of the program.
     """
     last = last_step(divergence)
-    shared = {key: divergence.vector[key] for key in ("functions", "modules") if divergence.vector.get(key)}
-    steps = [dict(step) for step in divergence.vector["steps"][: last + 1]]
+    program = {**divergence.vector, "steps": divergence.vector["steps"][: last + 1]}
+    title = f"Found by chance: {cause_of(divergence).title}"
+    return complete(program, id, title, profile, lambda observation: _differing(observation, divergence))
+
+
+def complete(
+    program: Mapping[str, Any],
+    id: str,
+    title: str,
+    profile: Profile,
+    at_last: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """Return a complete vector of a program: with the rules of its last step, and what the model says is seen.
+
+    ``at_last`` says what is expected of an observation of the last step; left out, all that can be. Raises as
+    ``as_vector`` does.
+    """
+    shared = {key: program[key] for key in ("functions", "modules") if program.get(key)}
+    steps = [dict(step) for step in program["steps"]]
+    last = len(steps) - 1
     try:
         seen = run({**shared, "steps": steps}, profile, rules=True)
     except BadVector as error:
         raise ValueError(f"step {error.path}: {error.message}; expected a program that the model can run") from None
     for index, (step, observation) in enumerate(zip(steps, seen.steps, strict=False)):
-        expect = _differing(observation, divergence) if index == last else _brief(observation)
+        expect = (at_last or _full)(observation) if index == last else _brief(observation)
         if expect:
             step["expect"] = expect
     if seen.diagnosis is not None or seen.aborted is not None:
@@ -46,7 +64,7 @@ def as_vector(divergence: Divergence, id: str, profile: Profile) -> dict[str, An
     vector: dict[str, Any] = {
         "format": 1,
         "id": id,
-        "title": clean(f"Found by chance: {cause_of(divergence).title}", 300),
+        "title": clean(title, 300),
         "rules": _rules(seen, str(last)),
         **shared,
         "steps": steps,
