@@ -5,6 +5,7 @@ Hypothesis, which is the extra ``fuzz``:
 
 - ``machine_for_adapter(command)`` holds an implementation behind an adapter against the model, ``machine.machine``
   one that is driven in this process;
+- ``destructor_machine(destructor)`` holds one's own destructor to the rules of a capsule's life;
 - ``strategies`` has names, real capsules, programs and vectors for tests of one's own.
 
 Give a machine to ``hypothesis.stateful.run_state_machine_as_test``, or take its ``TestCase``. For findings there are
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from capsule_model.fuzz.cause import Cause, cause_of
     from capsule_model.fuzz.found import as_vector
     from capsule_model.fuzz.lockstep import Divergence, Lockstep, Session
+    from capsule_model.fuzz.own_destructor import destructor_machine
 
 __all__ = [
     "Cause",
@@ -29,6 +31,7 @@ __all__ = [
     "Session",
     "as_vector",
     "cause_of",
+    "destructor_machine",
     "machine_for_adapter",
 ]
 
@@ -40,6 +43,7 @@ _WHERE = {
     "Session": "lockstep",
     "as_vector": "found",
     "cause_of": "cause",
+    "destructor_machine": "own_destructor",
     "machine_for_adapter": "behind",
 }
 

@@ -1,0 +1,104 @@
+"""What a party's own function did wrong, in about ten lines and as a vector of what was done with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from capsule_model.fuzz.found import complete
+from capsule_model.fuzz.shrink import is_defined, without_steps
+from capsule_model.fuzz.tell import program_lines
+from capsule_model.profiles import Profile
+from capsule_model.trace.execute import run
+from capsule_model.trace.wording import clean
+from capsule_model.trace.write import dump_vectors
+
+__all__ = ["GIVES_BACK", "RuleBroken", "Wrong"]
+
+BUDGET = 200
+GIVES_BACK = "a destructor gives back all that its capsule owned, once"
+_WIDTH = 160
+
+
+class Wrong(Exception):
+    """Say what rule is broken and what was seen; whoever knows the program makes a ``RuleBroken`` of it."""
+
+    def __init__(self, rule: str, seen: str) -> None:
+        super().__init__(rule, seen)
+        self.rule = rule
+        self.seen = seen
+
+
+class RuleBroken(AssertionError):
+    """A rule of a capsule's life that a destructor, a producer or a consumer does not keep.
+
+    ``rule`` says what ought to be, ``seen`` what was; ``program`` is what was done, as a vector's functions and steps.
+    """
+
+    def __init__(
+        self,
+        party: str,
+        rule: str,
+        seen: str,
+        program: Mapping[str, Any],
+        profile: Profile,
+        again: Callable[[Mapping[str, Any]], RuleBroken | None] = lambda program: None,
+    ) -> None:
+        super().__init__(rule, seen)
+        self._again = again
+        self._text: str | None = None
+        self.party = party
+        self.rule = rule
+        self.seen = seen
+        self.program = program
+        self.profile = profile
+
+    def vector(self) -> dict[str, Any]:
+        """Return what was done as a vector, with what the model says of it."""
+        title = f"What was done when {self.party} broke a rule: {self.rule}"
+        return complete(self.program, "fuzz.own", title, self.profile)
+
+    def lines(self) -> list[str]:
+        """Return about ten lines: the rule, what was done, and what was seen."""
+        lines = [f"{self.party} breaks a rule: {self.rule}", *program_lines(self.program)]
+        lines += [f"seen:  {self.seen}", "again: give the steps below to replay() of the same machine"]
+        return [clean(line, _WIDTH) for line in lines]
+
+    def shortest(self) -> RuleBroken:
+        """Return the same with as few steps as show it; at most ``BUDGET`` programs are tried."""
+        best, budget = self, BUDGET
+        size = len(best.program["steps"]) // 2
+        while size and budget:
+            before, end = best, len(best.program["steps"])
+            while end > 0 and budget:
+                start = max(0, end - size)
+                candidate = without_steps(dict(best.program), range(start, end))
+                budget -= 1
+                found = self._again(candidate) if self._is_sound(candidate) else None
+                if found is not None and found.rule == self.rule:
+                    best = found
+                end = min(start, len(best.program["steps"]))
+            size = size if size == 1 and best is not before else size // 2
+        return best
+
+    def _is_sound(self, program: Mapping[str, Any]) -> bool:
+        """Tell whether a program is defined with an empty destructor, and where it matters leaves no capsule."""
+        functions = dict(program.get("functions", {}))
+        if "mine" in functions:
+            functions["mine"] = {"kind": "destructor", "max_calls": 1000, "steps": []}
+        plain = {**program, "functions": functions}
+        if not is_defined(plain, self.profile):
+            return False
+        made = {step["bind"] for step in plain["steps"] if step["op"] == "PyCapsule_New" and "bind" in step}
+        return self.rule != GIVES_BACK or made.isdisjoint(run(plain, self.profile).leaks)
+
+    def __str__(self) -> str:
+        """Return the lines of the shortest program, and below them the vector."""
+        if self._text is None:
+            best = self.shortest()
+            try:
+                vector = best.vector()
+            except ValueError:
+                vector = {"format": 1, "id": "fuzz.own", "title": "What was done", **best.program}
+            self._text = "\n".join([*best.lines(), dump_vectors([vector])])
+        return self._text
