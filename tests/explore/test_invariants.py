@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from capsule_model import capsule, errors, runtime
+from capsule_model.conform.commands import known_names
 from capsule_model.explore.bound import Bound, threads_bound
 from capsule_model.explore.counterexample import counterexample
 from capsule_model.explore.expand import world_of
 from capsule_model.explore.invariants import INVARIANTS
 from capsule_model.explore.search import explore
+from capsule_model.profiles import PROFILES
+from capsule_model.trace.execute import run
+from capsule_model.trace.files import load
+from capsule_model.trace.meaning import Known
+from capsule_model.trace.write import dump_vectors
 
 SMALL = Bound(depth=3, names=(None, "mod.attr"), pointers=1)
 THREADS = threads_bound(2, 3)
@@ -105,7 +112,14 @@ FAULTS: dict[str, tuple[Any, str, str, int]] = {
     ),
     "parts-add-up": (runtime._decref_own, "parts.owner = None", "pass", 3),
 }
+OF_WAITING = ["biased-reference-counts", "last-reference-waits-for-owner"]
 OF_THREADS = {"waiting-is-queued", "merged-by-owner", "parts-add-up"}
+
+
+@pytest.fixture(scope="module")
+def known() -> Known:
+    """Return the names that vectors may use."""
+    return known_names()
 
 
 def _break(monkeypatch: pytest.MonkeyPatch, invariant: str) -> None:
@@ -127,14 +141,26 @@ def test_all_hold_on_the_model(bound: Bound) -> None:
 
 
 @pytest.mark.parametrize("invariant", [one.id for one in INVARIANTS])
-def test_a_fault_breaks_it(invariant: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each invariant has a fault that breaks it, found with the shortest program that there is, and told in words."""
-    _break(monkeypatch, invariant)
+def test_a_fault_breaks_it(invariant: str, known: Known, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each invariant has a fault that breaks it, found with the shortest program that there is.
+
+    The program is a vector that can be kept and run: on the model without the fault it is undefined only where that
+    is what it is about.
+    """
     bound = THREADS if invariant in OF_THREADS else SMALL
-    explored = explore(bound)
-    found = explored.found[invariant]
-    told = counterexample(world_of(bound), found)
+    with monkeypatch.context() as broken:
+        _break(broken, invariant)
+        found = explore(bound).found[invariant]
+        told = counterexample(world_of(bound), found)
     length = FAULTS[invariant][3]
     assert (found.length, len(told.lines), len(told.vector["steps"])) == (length, length, length)
     assert told.seen
-    assert told.vector["id"] == f"explore.{invariant}"
+    assert told.vector.get("requires", []) == (OF_WAITING if bound.threads else [])
+    file = tmp_path / "vectors.json"
+    file.write_text(dump_vectors([told.vector]), "utf-8")
+    loaded = load(file, known)
+    assert [str(problem) for problem in loaded.problems] == []
+    assert loaded.vectors[0]["id"] == f"explore.{invariant}"
+    seen = run(told.vector, PROFILES[bound.profile])
+    assert len(seen.steps) + (seen.diagnosis is not None) == length
+    assert (seen.diagnosis is not None) == (invariant == "undefined-is-diagnosed")
