@@ -3068,7 +3068,7 @@ static PyObject *speak(PyObject *self, PyObject *none)
         free(memory);
         return NULL;
     }
-    opaque = ((word)memory + OPAQUE_STRIDE - 1) / OPAQUE_STRIDE * OPAQUE_STRIDE;
+    opaque = ((word)memory / OPAQUE_STRIDE + 1) * OPAQUE_STRIDE; /* never where the block itself begins */
     FORBID(memory, OPAQUE_STRIDE * (OPAQUE_COUNT + 1));
     for (int i = 0; i <= NESTING_LIMIT; i++) { /* early: what an implementation may overwrite should not be close */
         put_bytes(&tails[i], NULL, 1024);

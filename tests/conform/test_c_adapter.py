@@ -405,8 +405,8 @@ def test_undefined_behaviour_is_performed_where_it_is_asked_for(command: list[st
 
 
 def test_undefined_behaviour_is_what_the_checker_is_told(under_asan: list[str]) -> None:
-    """In such a run a block that is freed is freed, and a literal is no block: both have the checker's own words."""
-    for ptr, word in (({"ref": "n"}, "heap-use-after-free"), ({"cstr": "a"}, "bad-free")):
+    """In such a run what is freed is freed, and literals and opaque places are no blocks: in the checker's words."""
+    for ptr, word in (({"ref": "n"}, "heap-use-after-free"), ({"cstr": "a"}, "bad-free"), ({"ptr": "p"}, "bad-free")):
         given = [
             {"op": "string", "args": {"bytes": {"cstr": "early"}}, "bind": "n"},
             {**NEW, "args": {**NEW["args"], "name": {"ref": "n"}}},
