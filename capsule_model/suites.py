@@ -6,7 +6,7 @@ from pathlib import Path
 
 from capsule_model.locate import specs
 
-__all__ = ["CAPSULE", "SUITES", "chapters_of", "suites_there", "vectors_of"]
+__all__ = ["CAPSULE", "SUITES", "chapters_of", "suites_there", "undefined_vectors", "vectors_of"]
 
 CAPSULE = "capsule"
 SUITES = (CAPSULE, "dlpack")
@@ -20,6 +20,11 @@ def chapters_of(suite: str, root: Path | None = None) -> Path:
 def vectors_of(suite: str = CAPSULE, root: Path | None = None) -> Path:
     """Return the folder of a suite's vectors."""
     return (specs() if root is None else root) / "vectors" / suite
+
+
+def undefined_vectors(root: Path | None = None) -> Path:
+    """Return the folder of the pairs of which one is undefined; they are no suite, and show no rules of their own."""
+    return (specs() if root is None else root) / "vectors" / "undefined"
 
 
 def suites_there(root: Path | None = None) -> tuple[str, ...]:

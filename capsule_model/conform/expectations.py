@@ -20,6 +20,7 @@ from capsule_model.conform.observation import hash16, observation_hash
 from capsule_model.conform.runner import Result
 from capsule_model.locate import specs
 from capsule_model.profiles import PROFILES
+from capsule_model.suites import suites_there, vectors_of
 from capsule_model.trace.schema import Validator
 from capsule_model.trace.wording import clean, shown
 
@@ -157,8 +158,8 @@ def expectations_for(
 
 @cache
 def shipped_ids() -> frozenset[str]:
-    """Return the ids of the vectors that travel with this package."""
-    files = sorted((specs() / "vectors").rglob("*.json"))
+    """Return the ids of the vectors of all suites that travel with this package."""
+    files = sorted(file for suite in suites_there() for file in vectors_of(suite).rglob("*.json"))
     return frozenset(vector["id"] for file in files for vector in json.loads(file.read_text("utf-8"))["vectors"])
 
 

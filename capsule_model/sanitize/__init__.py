@@ -1,0 +1,1 @@
+"""What the model calls undefined behaviour, held against AddressSanitizer and Valgrind."""
