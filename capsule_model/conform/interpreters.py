@@ -19,7 +19,18 @@ from capsule_model.conform.adapter import end_group
 from capsule_model.locate import specs
 from capsule_model.trace.wording import clean
 
-__all__ = ["CannotRun", "Interpreter", "Kind", "Probe", "adapter_command", "choose", "find", "probe"]
+__all__ = [
+    "CannotRun",
+    "Interpreter",
+    "Kind",
+    "Probe",
+    "adapter_command",
+    "choose",
+    "compiled",
+    "find",
+    "output_of",
+    "probe",
+]
 
 Kind = Literal["ctypes", "c"]
 
@@ -90,7 +101,7 @@ def choose(names: Sequence[str], found: Mapping[str, Interpreter]) -> list[Inter
 def probe(interpreter: Interpreter, time_limit: float) -> Probe:
     """Start an interpreter and see how its C API can be reached; raise `CannotRun`."""
     begun = time.monotonic()
-    output = _run([str(interpreter.program), "-c", _PROBE], time_limit, "cannot be started")
+    output = output_of([str(interpreter.program), "-c", _PROBE], time_limit, "cannot be started")
     try:
         reachable = json.loads(_last_line(output))["pythonapi"]
     except (ValueError, TypeError, KeyError):
@@ -109,16 +120,17 @@ def adapter_command(interpreter: Interpreter, kind: Kind, folder: Path) -> list[
         command = [str(interpreter.program), str(adapters / "ctypes_adapter.py")]
         if interpreter.compiler is None:
             return command
-        made = _compiled(interpreter.compiler, "driver", adapters / "driver.c", folder, "-DWITH_PYTHON_H")
+        made = compiled(interpreter.compiler, "driver", adapters / "driver.c", folder, "-DWITH_PYTHON_H")
         return [*command, "--driver", str(made)]
     if interpreter.compiler is None:
         raise CannotRun(f"needs the C adapter, and there is no compiler for it; expected bin/{interpreter.name}{_CC}")
-    made = _compiled(interpreter.compiler, "capsule_adapter", adapters / "capsule_adapter.c", folder)
+    made = compiled(interpreter.compiler, "capsule_adapter", adapters / "capsule_adapter.c", folder)
     return [str(interpreter.program), "-c", _C_MAIN, str(made.parent)]
 
 
-def _compiled(compiler: Path, module: str, source: Path, folder: Path, *flags: str) -> Path:
-    output = _run(
+def compiled(compiler: Path, module: str, source: Path, folder: Path, *flags: str) -> Path:
+    """Compile a C file into an extension module and return its file; raise `CannotRun`."""
+    output = output_of(
         [str(compiler), module, str(source), str(folder), *flags], _COMPILE_SECONDS, f"{source.name} does not compile"
     )
     made = Path(_last_line(output))
@@ -127,7 +139,7 @@ def _compiled(compiler: Path, module: str, source: Path, folder: Path, *flags: s
     return made
 
 
-def _run(command: Sequence[str], time_limit: float, what: str) -> str:
+def output_of(command: Sequence[str], time_limit: float, what: str) -> str:
     """Return the standard output of a program that ends well; raise `CannotRun` with `what` and why."""
     pipe = subprocess.PIPE
     try:
