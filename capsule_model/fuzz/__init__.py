@@ -5,7 +5,8 @@ Hypothesis, which is the extra ``fuzz``:
 
 - ``machine_for_adapter(command)`` holds an implementation behind an adapter against the model, ``machine.machine``
   one that is driven in this process;
-- ``destructor_machine(destructor)`` holds one's own destructor to the rules of a capsule's life;
+- ``destructor_machine(destructor)``, ``producer_machine(producer)`` and ``consumer_machine(consumer)`` hold one's own
+  functions to the rules of a capsule's life;
 - ``strategies`` has names, real capsules, programs and vectors for tests of one's own.
 
 Give a machine to ``hypothesis.stateful.run_state_machine_as_test``, or take its ``TestCase``. For findings there are
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from capsule_model.fuzz.found import as_vector
     from capsule_model.fuzz.lockstep import Divergence, Lockstep, Session
     from capsule_model.fuzz.own_destructor import destructor_machine
+    from capsule_model.fuzz.own_parties import consumer_machine, producer_machine
 
 __all__ = [
     "Cause",
@@ -31,8 +33,10 @@ __all__ = [
     "Session",
     "as_vector",
     "cause_of",
+    "consumer_machine",
     "destructor_machine",
     "machine_for_adapter",
+    "producer_machine",
 ]
 
 # Looked up when first asked for: some of it needs Hypothesis. What has the name of its module is asked of that.
@@ -43,8 +47,10 @@ _WHERE = {
     "Session": "lockstep",
     "as_vector": "found",
     "cause_of": "cause",
+    "consumer_machine": "own_parties",
     "destructor_machine": "own_destructor",
     "machine_for_adapter": "behind",
+    "producer_machine": "own_parties",
 }
 
 

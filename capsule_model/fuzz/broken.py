@@ -45,6 +45,7 @@ class RuleBroken(AssertionError):
         again: Callable[[Mapping[str, Any]], RuleBroken | None] = lambda program: None,
     ) -> None:
         super().__init__(rule, seen)
+        self.how = "give the vector below to replay() of the same machine"
         self._again = again
         self._text: str | None = None
         self.party = party
@@ -61,7 +62,7 @@ class RuleBroken(AssertionError):
     def lines(self) -> list[str]:
         """Return about ten lines: the rule, what was done, and what was seen."""
         lines = [f"{self.party} breaks a rule: {self.rule}", *program_lines(self.program)]
-        lines += [f"seen:  {self.seen}", "again: give the steps below to replay() of the same machine"]
+        lines += [f"seen:  {self.seen}", f"again: {self.how}"]
         return [clean(line, _WIDTH) for line in lines]
 
     def shortest(self) -> RuleBroken:
