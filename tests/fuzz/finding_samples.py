@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 from capsule_model.conform.answers import Misbehaviour
@@ -43,6 +44,7 @@ def right(shared: Vector) -> Session:
     return Modelled(shared)
 
 
+@cache
 def differing_in(behaviour: str) -> Open:
     """Return what opens an implementation that differs in one behaviour of the profile."""
     return lambda shared: Modelled(shared, PROFILE.flipped(behaviour))
@@ -80,6 +82,7 @@ def adds_a_leak(shared: Vector) -> Session:
     return session
 
 
+@cache
 def first_difference(opened: Open, profile: Profile = PROFILE, steps: int = 150, programs: int = 200) -> Vector:
     """Return the first program by chance, from a fixed seed, that shows a difference, in full."""
     for seed in range(programs):
