@@ -10,7 +10,7 @@ import pytest
 
 from capsule_model.conform.commands import known_names
 from capsule_model.profiles import PROFILES
-from capsule_model.sanitize.vectors.generate import all_pairs, texts, vectors_of_pair, write_all
+from capsule_model.sanitize.vectors.generate import texts, write_all
 from capsule_model.suites import undefined_vectors
 from capsule_model.trace.contract import operations
 from capsule_model.trace.execute import run
@@ -108,12 +108,3 @@ def every_step(vector: Vector) -> list[Any]:
     """Return the steps of a vector, and those of its functions and modules behind them."""
     functions = [step for function in vector.get("functions", {}).values() for step in function.get("steps", ())]
     return [*vector["steps"], *functions]
-
-
-def test_pair_is_found_wrong_where_it_is() -> None:
-    """A claim that the model does not bear out would show: the two of a pair cannot be exchanged."""
-    pair = next(pair for pair in all_pairs() if pair.kind == Kind.DOUBLE_FREE)
-    bad, good = vectors_of_pair(pair)
-    profile = PROFILES["cpython-3.13"]
-    assert run(bad, profile).diagnosis is not None
-    assert run(good, profile).diagnosis is None

@@ -48,8 +48,8 @@ REQUIRED = {
 # No compiler builds for these where the results are made.
 WITHOUT_COMPILER = {"cp313s390x"}
 MOST_UNSUPPORTED = 0.02
-# What is beside them, with tests of its own.
-OTHERS = {"dlpack-audit", "dlpack-cross", "dlpack-recursion", "explore"}
+# What other commands make beside them, with tests of their own.
+OTHERS = {"dlpack-audit", "dlpack-cross", "dlpack-recursion", "explore", "mutants", "sanitizer"}
 NAMES = sorted({*REQUIRED, *(file.stem for file in RESULTS.glob("*.json"))} - OTHERS)
 
 
