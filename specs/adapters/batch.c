@@ -41,10 +41,11 @@ enum function { FUNCTIONS(PLACE) FUNCTION_COUNT };
 const char *batch_functions(void) { return FUNCTIONS(SPELT); }
 
 #define MOST_REGISTERS 64
+#define MOST_NAMES 64
 #define MOST_DESTRUCTORS 16
 #define MOST_ACTIONS 4
 #define LEAST_OBJECT 64
-#define MOST_OBJECTS 16384
+#define MOST_OBJECTS 65536
 #define OBJECT_SHIFT 7
 #define ENTER ((value)1 << 40)
 #define LEAVE ((value)1 << 41)
@@ -73,7 +74,8 @@ struct setup {
     word natives[4];
     value action_count[MOST_DESTRUCTORS];
     struct action actions[MOST_DESTRUCTORS][MOST_ACTIONS];
-    value name_kinds[MOST_REGISTERS];
+    value name_kinds[MOST_NAMES];
+    value destructor_kinds[2 * MOST_DESTRUCTORS]; /* of none, then in their order */
     const char *writings[16];
     word storage;
     word exceptions[16];
@@ -136,7 +138,7 @@ void batch_place(value address, word op) { real_of[address >> OBJECT_SHIFT] = op
 #define OUTCOMES 6
 #define NAME_STATES 8
 #define CONTEXT_STATES 3
-#define DESTRUCTOR_STATES 16
+#define DESTRUCTOR_STATES 6
 #define COUNT_STATES 3
 #define SHAPES (NAME_STATES * CONTEXT_STATES * DESTRUCTOR_STATES * COUNT_STATES)
 #define STATES ((OPERATION_COUNT + 1) * OUTCOMES * SHAPES * 2)
@@ -144,7 +146,7 @@ static uint32_t reached[STATES], touched[STATES];
 static value touched_count;
 
 /* Say how often each state was reached, and count anew: state and count, one after the other. */
-value batch_reached(uint32_t **pairs)
+value batch_reached(const void **pairs)
 {
     static uint32_t said[2 * STATES];
     value count = touched_count;
@@ -194,6 +196,7 @@ static value shape_of(word op)
         for (destructor = 1; destructor < set.destructor_count + set.native_count; destructor++)
             if (destructor_at(destructor - 1) == wanted)
                 break;
+    destructor = set.destructor_kinds[destructor];
     count = count_of(op);
     count = count < 2 ? 0 : count < 3 ? 1 : 2;
     return ((name * CONTEXT_STATES + context) * DESTRUCTOR_STATES + destructor) * COUNT_STATES + count;

@@ -249,13 +249,13 @@ def build_driver(folder: str, headers: bool) -> tuple[str | None, str]:
     return build_library("driver", folder, headers)
 
 
-def build_library(name: str, folder: str, headers: bool) -> tuple[str | None, str]:
+def build_library(name: str, folder: str, headers: bool, optimised: str = "-O1") -> tuple[str | None, str]:
     """Compile a C file that lies beside this one into a folder; give its path and, for what is missing, the reason."""
     if WASM:
         return None, "no compiler can be started here"
     source = str(Path(__file__).resolve().with_name(f"{name}.c"))
     include = [sysconfig.get_path("include"), sysconfig.get_path("platinclude")]
-    flags = ["-shared", "-fPIC", "-O1"]
+    flags = ["-shared", "-fPIC", optimised]
     if sys.platform == "darwin":
         flags += ["-undefined", "dynamic_lookup"]
     if WORD == 4 and platform.machine() in ("x86_64", "AMD64"):

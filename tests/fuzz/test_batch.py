@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from capsule_model import capsule, errors, imports, runtime
-from capsule_model.fuzz.batch import Batch, open_batch
+from capsule_model.fuzz.batch import Batch, Weights, case, open_batch
+from capsule_model.fuzz.batch import measure as measuring
 from capsule_model.fuzz.lockstep import Divergence
+from capsule_model.trace.execute import run
+from capsule_model.undefined import NotModelled
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -38,11 +48,11 @@ def test_a_hundred_thousand_steps_are_alike(batch: Batch) -> None:
     reached: set[str] = set()
     steps = 0
     while steps < 100_000:
-        case = batch.case(f"alike {steps}")
-        assert case.divergence is None, str(case.divergence)
-        assert sum(case.reached.values()) >= case.steps
-        steps += case.steps
-        reached |= case.reached.keys()
+        done = batch.case(f"alike {steps}")
+        assert done.divergence is None, str(done.divergence)
+        assert sum(done.reached.values()) >= done.steps
+        steps += done.steps
+        reached |= done.reached.keys()
     assert len(reached) > 1000
 
 
@@ -101,3 +111,133 @@ def test_a_fault_of_the_model_is_noticed(fault: str, batch: Batch, monkeypatch: 
     (difference,) = found.differences
     assert difference.path.partition("/")[0] in ("end", str(len(found.vector["steps"]) - 1))
     assert batch.case(fault).divergence is None
+
+
+def test_the_vector_of_a_difference_shows_it(batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The program that is reported shows the fault as a vector: broken and mended, the model sees different things."""
+    function, right, wrong, _ = FAULTS["an error's text"]
+    with monkeypatch.context() as patch:
+        _break(patch, function, right, wrong)
+        found = next(_differences(batch))
+        broken = run(found.vector, batch.profile).steps[-1]["error"]
+    mended = run(found.vector, batch.profile).steps[-1]["error"]
+    (difference,) = found.differences
+    assert difference.expected == {key: broken[key] for key in ("type", "text")}
+    assert difference.seen == {key: mended[key] for key in ("type", "text")}
+
+
+@pytest.mark.parametrize("wrong", ["raise py.objects.complain(0)", "raise NotModelled('names')", "return 1 // 0"])
+def test_a_model_that_cannot_go_on_is_a_difference(wrong: str, batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the model stops in a defined program, the program up to there is reported, and the batch goes on."""
+    with monkeypatch.context() as patch:
+        patch.setitem(capsule.PyCapsule_GetName.__globals__, "NotModelled", NotModelled)
+        _break(patch, capsule.PyCapsule_GetName, "return struct.name", wrong)
+        found = next(_differences(batch))
+    (difference,) = found.differences
+    assert (difference.key, difference.expected) == ("the model", "a step that it can take")
+    assert found.vector["steps"][-1]["op"] == "PyCapsule_GetName"
+    assert batch.case("goes on").divergence is None
+
+
+def test_the_same_seed_gives_the_same_case(batch: Batch) -> None:
+    """Seed, weights and steps decide what is reached, whatever ran before; each of them matters."""
+    weights = Weights(operations={"PyCapsule_GetName": 1, "PyCapsule_New": 1})
+    first = batch.case("one", weights, 1000)
+    batch.case("something else")
+    assert batch.case("one", weights, 1000) == first
+    assert len({str(batch.case(*given)) for given in (("one", weights, 1000), ("two", weights, 1000), ("one",))}) == 3
+    assert {state.partition(",")[0] for state in first.reached} <= {
+        "PyCapsule_GetName",
+        "PyCapsule_New",
+        "PyErr_Clear",
+        "Py_DECREF",
+        "Py_DecRef",
+        "destructor",
+    }
+
+
+def test_steering_reaches_more(batch: Batch) -> None:
+    """Weights made from what was reached reach states that the plain ones do not in as many steps."""
+    plain: dict[str, int] = {}
+    for number in range(10):
+        for state, count in batch.case(f"plain {number}").reached.items():
+            plain[state] = plain.get(state, 0) + count
+    steered = Weights.from_counts(plain)
+    fresh = [
+        len({state for number in range(10) for state in batch.case(f"more {number}", given).reached} - plain.keys())
+        for given in (None, steered)
+    ]
+    assert fresh[1] > fresh[0]
+
+
+def test_everything_is_given_back(batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cases leave no memory behind, neither those that end well nor those that end with a difference."""
+
+    def cases() -> int:
+        before = sys.getallocatedblocks()
+        for number in range(8):
+            batch.case(f"given back {number}")
+        # What is known of states and errors is there from the first round on.
+        gc.collect()
+        return sys.getallocatedblocks() - before
+
+    # The model remembers every death as long as its process lives, and so gets a new one for each program.
+    monkeypatch.setattr(case, "STEPS_A_SIDE", 1)
+    function, right, wrong, _ = FAULTS["the destructor"]
+    rounds = [cases(), cases()]
+    with monkeypatch.context() as patch:
+        _break(patch, function, right, wrong)
+        rounds += [cases(), cases()]
+    assert rounds[1] < 200
+    assert rounds[3] < 200
+
+
+def _python(text: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run Python code in a process of its own."""
+    space = {**os.environ, **environment, "PYTHONPATH": str(ROOT)}
+    return subprocess.run([sys.executable, "-c", text], env=space, capture_output=True, text=True, check=False)
+
+
+def test_a_batch_comes_and_goes() -> None:
+    """A second one in a process is refused in one line, and closing takes everything out of sys.modules."""
+    done = _python(
+        "import sys\n"
+        "from capsule_model.fuzz.batch import open_batch\n"
+        "batch = open_batch()\n"
+        "try: open_batch()\n"
+        "except ValueError as error: print(error)\n"
+        "batch.close(); batch.close()\n"
+        "print([name for name in sys.modules if name.startswith('cm_batch')], 'hypothesis' in sys.modules)\n"
+    )
+    assert done.stdout.splitlines() == [
+        "batch: there is a module cm_batch already: expected a name that nobody uses",
+        "[] False",
+    ]
+
+
+def test_a_batch_needs_a_compiler() -> None:
+    """Without one, the reason is one line."""
+    text = "from capsule_model.fuzz.batch.measure import main; raise SystemExit(main([]))"
+    done = _python(text, CC="no-such-compiler", PATH="")
+    assert done.returncode == 2
+    assert done.stderr == "batch: no C compiler was found\n"
+
+
+def test_figures_are_measured_in_one_run(
+    batch: Batch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each figure and both quotients are told and written, and a folder that is not there is refused first."""
+    monkeypatch.setattr(measuring, "open_batch", lambda: batch)
+    monkeypatch.setattr(measuring, "measure", partial(measuring.measure, rounds=1, cases=2, calls=1000, warm=0))
+    monkeypatch.setattr(batch, "close", lambda: None)
+    monkeypatch.setattr(measuring, "EXAMPLES", settings(measuring.EXAMPLES, max_examples=5))
+    file = tmp_path / "figures.json"
+    assert measuring.main(["--json", str(file)]) == 0
+    found = json.loads(file.read_text())
+    assert found["ratio"] == pytest.approx(found["steps_per_second"] / found["hypothesis_steps_per_second"])
+    assert found["bare_calls_a_step"] == pytest.approx(found["step_ns"] / found["bare_ctypes_ns"])
+    assert f"ratio {found['ratio']:.1f}" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as ended:
+        measuring.main(["--json", str(tmp_path / "nowhere" / "figures.json")])
+    assert ended.value.code == 2
+    assert "expected a file in a folder that exists" in capsys.readouterr().err

@@ -23,7 +23,7 @@ __all__ = ["Batch", "Case", "open_batch"]
 
 LENGTH = 500
 # A process of the model is left after so many steps: its objects are numbered, and batch.c has a table of them.
-STEPS_A_SIDE = 10_000
+STEPS_A_SIDE = 40_000
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,9 @@ class Batch:
         if stopped is None and report is None:
             return alike, None
         self._side = None
+        if report is not None and report.text == b"" and b"'KeyboardInterrupt'" in report.type:
+            # Somebody pressed Ctrl-C while a module was imported; those of programs have a text.
+            raise KeyboardInterrupt
         translation = Translation(program, self._real.places, self._errors)
         if report is not None:
             return alike, _divergence(translation, report, alike)

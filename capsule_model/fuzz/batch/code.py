@@ -33,6 +33,7 @@ __all__ = [
     "HOLDERS",
     "KINDS",
     "LEAVE",
+    "LOUD",
     "MODULES",
     "NAMES",
     "NATIVE",
@@ -109,7 +110,7 @@ ADDRESSES = frozenset(
 
 # Registers: capsules, those of them that may hold another, NULL, objects that are no capsules, capsules of modules.
 SLOTS = 16
-HOLDERS = 4
+HOLDERS = 2
 NULL_SLOT = SLOTS
 KINDS = ("None", "int", "str", "bytes", "list", "dict", "tuple", "function", "object", "class", "PyCapsule_Type")
 OBJECTS = NULL_SLOT + 1

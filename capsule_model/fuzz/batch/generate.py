@@ -21,18 +21,23 @@ _NEW, _DECREF, _IMPORT, _RENAME, _HOLD, _CLEAR, _REFCNT, _LEND = map(
 _FIRST_HOLDER = code.SLOTS - code.HOLDERS
 _NESTED = 12
 _SAME, _TWIN = -1, -2
+# Stands in the stream of operations for a step with something pending, or whose error stays.
+_DECORATED = len(code.OPERATIONS)
 
 
 @dataclass(frozen=True)
 class Choices:
-    """What a byte made by chance means: the operation, the register, what is pending, and each argument.
+    """What a byte made by chance means: the operation, the register, and each argument.
 
+    Of a step with something pending, or whose error stays, ``operations`` say no more than that it is one; what it is
+    then, ``decorated`` says, and what is pending, ``flags``.
     ``arguments`` has, for each operation, the 256 words of its first argument; the others belong to what is written
     as more than one call.
     """
 
     operations: bytes
     targets: bytes
+    decorated: bytes
     flags: bytes
     arguments: list[list[int]]
     names: list[int]
@@ -52,6 +57,12 @@ def choices(weights: Weights, profile: Profile, places: Places) -> Choices:
     asked, pointed = table(weights.names), table(weights.pointers)
     contexts = table(weights.contexts)
     destroyed = table({key: weights.destructors[key] for key in keys})
+    # Where a capsule lies already, making one means to give that one back.
+    numbers = [_DECREF if name == "PyCapsule_New" else code.operation(name) for name in weights.operations]
+    operations = weights.operations
+    errors = {name: weight for name, weight in weights.errors.items() if name != "none"}
+    decorated = sum(errors.values()) / (weights.errors["none"] or 1e-9)
+    share = sum(operations.values())
     # The interpreter's own destructor fails without a pointer; where that ends the process, there is always one.
     poked = code.POINTERS if code.is_quiet(profile) else [NULL, *code.POINTERS, NULL]
     first = {
@@ -65,9 +76,10 @@ def choices(weights: Weights, profile: Profile, places: Places) -> Choices:
         "PyCapsule_SetDestructor": [functions[byte] for byte in destroyed],
     }
     return Choices(
-        table(weights.operations, [code.operation(name) for name in weights.operations]),
+        table(operations | {"": share * decorated}, [*numbers, _DECORATED]),
         table(weights.targets, [place_of(name) for name in weights.targets]),
-        table(weights.errors, [flags_of(name) for name in weights.errors]),
+        table(operations, numbers),
+        table(errors, [flags_of(name) for name in errors]) if decorated else bytes(256),
         [first.get(name, [NULL] * 256) for name in code.OPERATIONS],
         first["PyCapsule_SetName"],
         first["PyCapsule_SetDestructor"],
@@ -84,7 +96,7 @@ def _redirected() -> list[list[tuple[int, int]]]:
     """
     rows = []
     for place in range(_FIRST_HOLDER, code.REGISTERS):
-        row = [(number, place) for number in range(len(code.OPERATIONS))]
+        row = [(number, place) for number in range(_DECORATED + 1)]
         if place < code.SLOTS:
             for name in ("PyCapsule_SetContext", "PyCapsule_SetDestructor", "poke"):
                 row[code.operation(name)] = code.operation(name), place - _FIRST_HOLDER
@@ -106,87 +118,112 @@ def make_program(side: Side, made: Choices, chance: random.Random, length: int) 
     """Make a program of about so many steps, which ends with all that it owns given back, and return its words."""
     out = side.begin()
     py, owned, held, registers, known = side.py, side.owned, side.held, side.registers, side.errors
-    table, depth = py.objects.table, side.depth
-    arguments, names, destructors = made.arguments, made.names, made.destructors
-    functions = calls()
+    table, depth, arguments = py.objects.table, side.depth, made.arguments
+    pointers, names, destructors = arguments[_NEW], made.names, made.destructors
+    twins, functions = made.twins, calls()
+    new, references, without, others = functions[_NEW], code.REFERENCES, code.WITHOUT, code.OTHERS
+    first_holder, redirected, decorated = _FIRST_HOLDER, _REDIRECTED, _DECORATED
     bytes_of = chance.randbytes
     operations = bytes_of(length).translate(made.operations)
     targets = bytes_of(length).translate(made.targets)
-    flags = bytes_of(length).translate(made.flags)
-    stream = zip(operations, targets, flags, bytes_of(length), bytes_of(length), bytes_of(length), strict=True)
+    stream = zip(operations, targets, bytes_of(length), bytes_of(length), bytes_of(length), strict=True)
     pending = False
-    # One loop, and what each step needs spelled out in it: nearly all steps pass here.
-    for operation, place, flag, first, second, third in stream:
-        if place >= _FIRST_HOLDER:
-            operation, place = _REDIRECTED[place - _FIRST_HOLDER][operation]
-        if not owned[place]:
-            operation = _NEW
-        elif operation == _NEW:
-            operation = _DECREF
-        if flag or pending:
-            _decorated(side, made, flag, operation, place, first, second, third)
-            pending = py.error is not None
-            continue
-        if operation < code.REFERENCES:
-            if operation < code.WITHOUT:
-                a = arguments[operation][first]
-                if a < 0:
-                    a = _own_name(held[place], a, made)
-                result = functions[operation](py, registers[place], a)
+    a = 0
+    try:
+        # One loop, and what each step needs spelled out in it: nearly all steps pass here.
+        for operation, place, first, second, third in stream:
+            if place >= first_holder:
+                operation, place = redirected[place - first_holder][operation]
+            if pending or operation == decorated:
+                _decorated(side, made, operation, place, first, second, third)
+                pending = py.error is not None
+                continue
+            if not owned[place]:
+                a, name, destructor = pointers[first], names[second], destructors[third]
+                result = registers[place] = new(py, a, name, destructor)
+                if result:
+                    c = held[place] = table[-1]
+                    owned[place], depth[place] = 1, 0
+                else:
+                    c = None
+                out += (_NEW, place, a, name, destructor)
+            elif operation < references:
+                c = held[place]
+                if operation < without:
+                    a = arguments[operation][first]
+                    if a < 0:
+                        # As _own_name does, spelled out.
+                        a = NULL if c is None else c.name if a == _SAME else twins.get(c.name, c.name)
+                    result = functions[operation](py, registers[place], a)
+                else:
+                    a = 0
+                    result = functions[operation](py, registers[place])
+                if c is not None and py.error is None:
+                    # As below, in one piece.
+                    out += (
+                        operation,
+                        place,
+                        a,
+                        0,
+                        result,
+                        c.ob_refcnt,
+                        c.ob_type,
+                        c.pointer,
+                        c.name,
+                        c.context,
+                        c.destructor,
+                        c.traverse_func,
+                        c.clear_func,
+                    )
+                    continue
+                out += (operation, place, a)
+            elif operation < _NEW:
+                c = held[place]
+                owned[place] += c is not None
+                functions[operation](py, registers[place])
+                result = 0
+                out += (operation, place, 0)
+            elif operation < others:
+                out += (operation, place)
+                c, op, result = held[place], registers[place], 0
+                if c is not None:
+                    left = owned[place] = owned[place] - 1
+                    if not left:
+                        registers[place], held[place] = NULL, None
+                functions[operation](py, op)
+                if c is not None and not c.address:
+                    c, result = None, 1
             else:
-                a = 0
-                result = functions[operation](py, registers[place])
-            c = held[place]
-            out += (operation, place, a)
-        elif operation == _NEW:
-            a, name, destructor = arguments[_NEW][first], names[second], destructors[third]
-            result = registers[place] = functions[_NEW](py, a, name, destructor)
-            if result:
-                c = held[place] = table[-1]
-                owned[place], depth[place] = 1, 0
+                _others(side, made, operation, second, third)
+                continue
+            error = py.error
+            if error is None:
+                number = 0
             else:
-                c = None
-            out += (_NEW, place, a, name, destructor)
-        elif operation < _NEW:
-            c = held[place]
-            owned[place] += c is not None
-            functions[operation](py, registers[place])
-            result = 0
-            out += (operation, place, 0)
-        elif operation < code.OTHERS:
-            out += (operation, place)
-            c, op, result = held[place], registers[place], 0
-            if c is not None:
-                left = owned[place] = owned[place] - 1
-                if not left:
-                    registers[place], held[place] = NULL, None
-            functions[operation](py, op)
-            if c is not None and not c.address:
-                c, result = None, 1
-        else:
-            _others(side, made, operation, second, third)
-            continue
-        error = py.error
-        if error is None:
-            number = 0
-        else:
-            number = known[error.type, error.text]
-            py.error = None
-        if c is None:
-            out += (number, result, -1)
-        else:
-            out += (
-                number,
-                result,
-                c.ob_refcnt,
-                c.ob_type,
-                c.pointer,
-                c.name,
-                c.context,
-                c.destructor,
-                c.traverse_func,
-                c.clear_func,
-            )
+                number = known[error.type, error.text]
+                py.error = None
+            if c is None:
+                out += (number, result, -1)
+            else:
+                out += (
+                    number,
+                    result,
+                    c.ob_refcnt,
+                    c.ob_type,
+                    c.pointer,
+                    c.name,
+                    c.context,
+                    c.destructor,
+                    c.traverse_func,
+                    c.clear_func,
+                )
+    except Exception:
+        # These write their head when they have returned; the step that failed is part of the program all the same.
+        if not pending and not owned[place]:
+            out += (_NEW, place, pointers[first], names[second], destructors[third])
+        elif not pending and operation < _NEW:
+            out += (operation, place, a if operation < references else 0)
+        raise
     side.close()
     return out
 
@@ -229,18 +266,21 @@ def _hold(side: Side, made: Choices, second: int, third: int) -> None:
         side.perform(_HOLD, outer, inner)
 
 
-def _decorated(
-    side: Side, made: Choices, flags: int, operation: int, place: int, first: int, second: int, third: int
-) -> None:
+def _decorated(side: Side, made: Choices, operation: int, place: int, first: int, second: int, third: int) -> None:
     """Write a step with something pending before it, or one whose error stays."""
-    pending = side.py.error is not None
-    if operation >= code.OTHERS and not pending:
-        _others(side, made, operation, second, third)
-    elif operation >= code.OTHERS or (pending and third < 64):
+    flags, pending = 0, side.py.error is not None
+    if operation == _DECORATED:
+        # The byte that would have been the argument decides what is pending, and another one what is done.
+        flags = made.flags[first]
+        operation = made.decorated[second]
+        if place >= _FIRST_HOLDER:
+            operation, place = _REDIRECTED[place - _FIRST_HOLDER][operation]
+    if pending and (operation >= code.OTHERS or third < 128):
         side.decorated(1, _CLEAR, code.NULL_SLOT)
-    elif operation == _NEW:
-        words = made.arguments[_NEW][first], made.names[second], made.destructors[third]
-        side.decorated(flags, _NEW, place, *words)
+    elif operation >= code.OTHERS:
+        _others(side, made, operation, second, third)
+    elif not side.owned[place]:
+        side.decorated(flags, _NEW, place, made.arguments[_NEW][first], made.names[second], made.destructors[third])
     elif operation < code.WITHOUT:
         a = made.arguments[operation][first]
         side.decorated(flags, operation, place, a if a >= 0 else _own_name(side.held[place], a, made))

@@ -57,6 +57,7 @@ def _setup_type(functions: int) -> type[ctypes.Structure]:
             ("action_count", _VALUE * _DESTRUCTORS),
             ("actions", _Action * _ACTIONS * _DESTRUCTORS),
             ("name_kinds", _VALUE * 64),
+            ("destructor_kinds", _VALUE * (2 * _DESTRUCTORS)),
             ("writings", _TEXT * 16),
             ("storage", _WORD),
             ("exceptions", _WORD * 16),
@@ -108,7 +109,7 @@ class Real:
 
     def _load(self, adapter: Any) -> Any:
         with tempfile.TemporaryDirectory() as folder:
-            path, reason = adapter.build_library("batch", folder, True)
+            path, reason = adapter.build_library("batch", folder, True, "-O2")
             if path is None:
                 raise ValueError(f"batch: {reason}")
             library = ctypes.PyDLL(path)
@@ -124,7 +125,7 @@ class Real:
             "destructor": (_WORD, _VALUE),
             "run": (_VALUE, ctypes.py_object, _WORD),
             "give_back": (None,),
-            "reached": (_VALUE, ctypes.POINTER(ctypes.POINTER(ctypes.c_uint32))),
+            "reached": (_VALUE, ctypes.POINTER(ctypes.c_void_p)),
         }
         for name, (result, *arguments) in shapes.items():
             function = getattr(library, f"batch_{name}")
@@ -161,6 +162,8 @@ class Real:
                 given.actions[number][place] = _Action(code.operation(action.operation), argument, action.leave)
         for place in range(given.name_count):
             given.name_kinds[place] = states.name_kind_number(place)
+        for place, destructor in enumerate(["none", *code.DESTRUCTORS, *code.NATIVE]):
+            given.destructor_kinds[place] = states.destructor_kind_number(destructor)
         given.writings[: len(code.WRITINGS)] = code.WRITINGS
         given.storage = code.STORAGE
         given.exceptions[: len(code.EXCEPTIONS)] = [id(getattr(builtins, name)) for name in code.EXCEPTIONS]
@@ -268,9 +271,9 @@ class Real:
 
     def reached(self) -> dict[str, int]:
         """Return how often each state was reached since this was last asked, in words."""
-        pairs = ctypes.POINTER(ctypes.c_uint32)()
-        count = self.library.batch_reached(ctypes.byref(pairs))
-        said = pairs[:count]
+        pairs = ctypes.c_void_p()
+        count: int = self.library.batch_reached(ctypes.byref(pairs))
+        said = memoryview(ctypes.string_at(pairs.value or 0, 4 * count)).cast("I").tolist() if count else []
         return dict(zip(map(self._words.__getitem__, said[::2]), said[1::2], strict=True))
 
     def close(self) -> None:

@@ -4,26 +4,34 @@ from __future__ import annotations
 
 from capsule_model.fuzz.batch import code
 
-__all__ = ["COUNT", "NAME_KINDS", "name_kind", "name_kind_number", "outcome_of", "parsed", "words"]
+__all__ = [
+    "COUNT",
+    "destructor_kind",
+    "destructor_kind_number",
+    "name_kind",
+    "name_kind_number",
+    "outcome_of",
+    "parsed",
+    "words",
+]
 
 # The orders are those of batch.c.
 OUTCOMES = ("0", "not 0", "ValueError", "AttributeError", "ImportError", "another error")
 NAME_KINDS = ("no object", "no capsule", "NULL", "empty", "text", "not UTF-8", "written to", "of a module")
 CONTEXTS = ("NULL", "opaque", "a capsule")
-DESTRUCTORS = ("none", *code.DESTRUCTORS, *code.NATIVE)
-_DESTRUCTORS = 16
+DESTRUCTORS = ("none", "the interpreter's", "looks", "changes", "drops", "leaves an error")
 COUNTS = ("1", "2", "more")
 PENDING = ("nothing pending", "pending")
 _OPERATIONS = (*code.OPERATIONS, "destructor")
-COUNT = len(_OPERATIONS) * len(OUTCOMES) * len(NAME_KINDS) * len(CONTEXTS) * _DESTRUCTORS * len(COUNTS) * 2
-_PARTS = ("operation", "outcome", "name", "context", "destructor", "refcnt", "pending")
+COUNT = len(_OPERATIONS) * len(OUTCOMES) * len(NAME_KINDS) * len(CONTEXTS) * len(DESTRUCTORS) * len(COUNTS) * 2
+PARTS = ("operation", "outcome", "name", "context", "destructor", "refcnt", "pending")
 
 
 def words(state: int) -> str:
     """Return a state's number in words, such as ``PyCapsule_GetName, not 0, name text, context NULL, …``."""
     rest, pending = divmod(state, 2)
     rest, count = divmod(rest, len(COUNTS))
-    rest, destructor = divmod(rest, _DESTRUCTORS)
+    rest, destructor = divmod(rest, len(DESTRUCTORS))
     rest, context = divmod(rest, len(CONTEXTS))
     rest, name = divmod(rest, len(NAME_KINDS))
     operation, outcome = divmod(rest, len(OUTCOMES))
@@ -44,7 +52,7 @@ def parsed(state: str) -> dict[str, str]:
     found = {"operation": operation, "outcome": parts[0], "pending": parts[-1]}
     for part in parts[1:-1]:
         name, _, value = part.partition(" ")
-        if name in _PARTS:
+        if name in PARTS:
             found[name] = value
     return found
 
@@ -64,6 +72,22 @@ def name_kind(place: int) -> str:
 def name_kind_number(place: int) -> int:
     """Return the number of that kind."""
     return NAME_KINDS.index(name_kind(place))
+
+
+def destructor_kind(name: str) -> str:
+    """Return of which kind a destructor is."""
+    if name in code.NATIVE:
+        return "the interpreter's"
+    if name in code.LOUD:
+        return "leaves an error"
+    if name in ("none", "drops"):
+        return name
+    return "looks" if name in ("quiet", "looks", "refused") else "changes"
+
+
+def destructor_kind_number(name: str) -> int:
+    """Return the number of that kind."""
+    return DESTRUCTORS.index(destructor_kind(name))
 
 
 def outcome_of(type: str) -> int:

@@ -39,27 +39,27 @@ _OPERATIONS: dict[str, float] = {
     "PyCapsule_SetName": 5,
     "PyCapsule_SetDestructor": 5,
     "PyCapsule_SetContext": 4,
-    "poke": 0.7,
+    "poke": 0.4,
     "PyCapsule_CheckExact": 4,
-    "Py_INCREF": 3,
-    "Py_IncRef": 2,
+    "Py_INCREF": 2.5,
+    "Py_IncRef": 1.5,
     "Py_REFCNT": 4,
     "PyErr_Clear": 0.5,
     "PyCapsule_New": 2,
-    "Py_DECREF": 6,
-    "Py_DecRef": 2,
-    "PyCapsule_Import": 1.5,
-    "rename": 1,
-    "hold": 2.5,
+    "Py_DECREF": 5,
+    "Py_DecRef": 1.5,
+    "PyCapsule_Import": 0.6,
+    "rename": 0.5,
+    "hold": 1.2,
 }
 _TARGETS: dict[str, float] = {f"capsule {place}": 1.0 for place in range(code.SLOTS)} | {"NULL": 0.7}
 _TARGETS |= {f"object {kind}": 0.07 for kind in code.KINDS}
 _NAMES: dict[str, float] = dict.fromkeys(LABELS, 1.0) | {OWN: 9.0, TWIN: 5.0}
 _POINTERS: dict[str, float] = {"NULL": 0.4, "p1": 1.0, "p2": 1.0, "p3": 1.0}
 _DESTRUCTORS: dict[str, float] = {"none": 7.0} | dict.fromkeys([*code.DESTRUCTORS, *code.NATIVE], 1.0)
-_ERRORS: dict[str, float] = {"none": 50.0, "left": 1.0}
+_ERRORS: dict[str, float] = {"none": 80.0, "left": 1.0}
 _ERRORS |= {f"{name} pending": 0.3 for name in code.EXCEPTIONS}
-_ERRORS |= {f"{name} pending, left": 0.2 for name in code.EXCEPTIONS}
+_ERRORS |= {f"{name} pending, left": 0.1 for name in code.EXCEPTIONS}
 _PATHS: dict[str, float] = {
     path.decode(errors="backslashreplace"): 4.0 if path.decode("latin-1") in code.HELD else 1.0 for path in code.PATHS
 }
@@ -133,7 +133,10 @@ class Weights:
                 name: weight * (1 if name in (OWN, TWIN) else factor("name", states.name_kind(place - 1)))
                 for place, (name, weight) in enumerate(plain.names.items())
             },
-            destructors={name: weight * factor("destructor", name) for name, weight in plain.destructors.items()},
+            destructors={
+                name: weight * factor("destructor", states.destructor_kind(name))
+                for name, weight in plain.destructors.items()
+            },
             contexts={
                 name: weight * factor("context", "NULL" if name == "NULL" else "opaque")
                 for name, weight in plain.contexts.items()
