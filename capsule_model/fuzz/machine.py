@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from capsule_model.fuzz.lockstep import Divergence, Lockstep, Session
-from capsule_model.fuzz.programs import Choices, Programs, Seeded, Step, world
+from capsule_model.fuzz.programs import Programs
 from capsule_model.fuzz.shrink import replay, shrink
 from capsule_model.fuzz.tell import as_vector, tell
+from capsule_model.fuzz.worlds import Choices, Seeded, Step, world
 from capsule_model.objects import Capsule
 from capsule_model.profiles import Profile
 from capsule_model.trace.write import dump_vectors

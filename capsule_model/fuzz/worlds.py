@@ -42,12 +42,15 @@ class Seeded:
         return self.random.random() < rate
 
 
-def _capsule(pointer: str, name: str | None, destructor: str | None = None) -> dict[str, Any]:
+def _capsule(
+    pointer: str, name: str | None, destructor: str | None = None, context: str | None = None
+) -> dict[str, Any]:
     return {
         "capsule": {
             "pointer": {"ptr": pointer},
             "name": None if name is None else {"cstr": name},
             "destructor": None if destructor is None else {"function": destructor},
+            "context": None if context is None else {"ptr": context},
         }
     }
 
@@ -58,9 +61,10 @@ def world(choices: Choices, profile: Profile) -> dict[str, Any]:
     Where a build dies of a destructor that changes the error indicator, none does.
     """
     quiet = bool(profile.behaviours & {"dealloc-checks-error", "dealloc-checks-error-type"})
-    functions: dict[str, Any] = {f"d{number}": _destructor(choices, quiet) for number in range(1, 5)}
-    functions["d_no_memory"] = _destructor(choices, quiet) if quiet else {"native": "PyErr_NoMemory"}
-    functions["d_clear"] = _destructor(choices, quiet) if quiet else {"native": "PyErr_Clear"}
+    looks = "gc-capsule" in profile.behaviours
+    functions: dict[str, Any] = {f"d{number}": _destructor(choices, quiet, looks) for number in range(1, 5)}
+    functions["d_no_memory"] = _destructor(choices, quiet, looks) if quiet else {"native": "PyErr_NoMemory"}
+    functions["d_clear"] = _destructor(choices, quiet, looks) if quiet else {"native": "PyErr_Clear"}
     functions["d_context"] = {"native": "PyCapsule_GetContext"}
     functions["d_drops"] = {
         "kind": "destructor",
@@ -70,8 +74,12 @@ def world(choices: Choices, profile: Profile) -> dict[str, Any]:
             {"op": "Py_DecRef", "args": {"o": {"ref": "held"}}},
         ],
     }
-    functions["t_self"] = {"kind": "traverse", "visit": [{"arg": 0}]}
-    functions["c_self"] = {"kind": "clear", "steps": [{"op": "Py_DECREF", "args": {"op": {"arg": 0}}}]}
+    functions["d_looks"] = {
+        "kind": "destructor",
+        "max_calls": 64,
+        "steps": [{"op": "PyCapsule_GetName", "args": {"capsule": {"arg": 0}}}],
+    }
+    functions |= _for_the_collector(quiet)
     modules: dict[str, Any] = {
         "cm_fuzz": {
             "loaded": choices.often(0.5),
@@ -80,10 +88,12 @@ def world(choices: Choices, profile: Profile) -> dict[str, Any]:
                 "other": _capsule("p2", "cm_fuzz.cap"),
                 "unnamed": _capsule("p2", None),
                 "number": {"object": "int"},
-                "holder": {"class": {"attrs": {"cap": _capsule("p3", "cm_fuzz.holder.cap")}}},
+                "short": _capsule("p2", "short"),
+                "holder": {"class": {"attrs": {"cap": _capsule("p3", "cm_fuzz.holder.cap", None, "p1")}}},
                 "thing": {
                     "instance": {
                         "attrs": {"cap": _capsule("p3", "cm_fuzz.thing.cap")},
+                        "class_attrs": {"shared": _capsule("p1", "cm_fuzz.thing.shared")},
                         "raises": {"bad": {"type": "ZeroDivisionError", "text": "bad"}},
                     }
                 },
@@ -101,8 +111,32 @@ def world(choices: Choices, profile: Profile) -> dict[str, Any]:
     return {"functions": functions, "modules": modules}
 
 
-def _destructor(choices: Choices, quiet: bool) -> dict[str, Any]:
-    """Return a destructor that looks at its capsule, changes it, and may leave an error unless it is to be quiet."""
+def _for_the_collector(quiet: bool) -> dict[str, Any]:
+    """Return traverse and clear functions: of a capsule that holds itself, of two that hold each other, of neither."""
+    dropped: dict[str, Step] = {
+        token: {"op": "Py_DECREF", "args": {"op": {"ref": token}}} for token in ("left", "right")
+    }
+    itself: Step = {"op": "Py_DECREF", "args": {"op": {"arg": 0}}}
+    message = {"type": {"cstr": "ValueError"}, "message": {"cstr": "set by a clear function"}}
+    fails: Step = {"op": "PyErr_SetString", "args": message, "leave": True}
+    return {
+        "t_self": {"kind": "traverse", "visit": [{"arg": 0}]},
+        "t_left": {"kind": "traverse", "visit": [{"ref": "right"}]},
+        "t_right": {"kind": "traverse", "visit": [{"ref": "left"}]},
+        "t_none": {"kind": "traverse", "visit": []},
+        "c_self": {"kind": "clear", "max_calls": 64, "steps": [itself]},
+        "c_fails": {"kind": "clear", "max_calls": 64, "steps": [itself] if quiet else [itself, fails]},
+        "c_left": {"kind": "clear", "max_calls": 64, "steps": [dropped["right"]]},
+        "d_right": {"kind": "destructor", "max_calls": 64, "steps": [dropped["left"]]},
+        "c_none": {"kind": "clear", "max_calls": 64, "steps": []},
+    }
+
+
+def _destructor(choices: Choices, quiet: bool, tracked: bool) -> dict[str, Any]:
+    """Return a destructor that looks at its capsule, changes it, and may leave an error unless it is to be quiet.
+
+    Where capsules can be ``tracked``, it may ask whether its own one is.
+    """
     steps: list[Step] = []
     dying = {"capsule": {"arg": 0}}
     for _ in range(choices.pick((0, 1, 2, 3))):
@@ -118,6 +152,7 @@ def _destructor(choices: Choices, quiet: bool) -> dict[str, Any]:
                 "Py_REFCNT",
                 "PyErr_Clear",
                 "PyErr_SetString",
+                *(["gc.is_tracked"] if tracked else []),
             )
         )
         args: dict[str, Any] = dict(dying)
@@ -131,6 +166,8 @@ def _destructor(choices: Choices, quiet: bool) -> dict[str, Any]:
             args["destructor"] = choices.pick((None, {"function": "d1"}))
         elif op == "Py_REFCNT":
             args = {"ob": {"arg": 0}}
+        elif op == "gc.is_tracked":
+            args = {"obj": {"arg": 0}}
         elif op == "PyErr_Clear":
             args = {}
         elif op == "PyErr_SetString":
@@ -139,4 +176,7 @@ def _destructor(choices: Choices, quiet: bool) -> dict[str, Any]:
         if choices.often(0.4) and not quiet:
             step["leave"] = True
         steps.append(step)
+        getter = op.replace("_Set", "_Get")
+        if getter in READERS and getter != op and choices.often(0.5):
+            steps.append({"op": getter, "args": dict(dying)})
     return {"kind": "destructor", "max_calls": 64, "steps": steps}
