@@ -22,7 +22,7 @@ PRODUCERS_IN_WORDS: tuple[dict[str, Any], ...] = (
     {"quirks": ["version-2"]},
     {"quirks": ["shares-one-struct"], "destructor": "warn-and-leak"},
     {"quirks": ["legacy-only", "shares-one-struct"]},
-    {"quirks": ["null-deleter"]},
+    {"quirks": ["null-deleter"], "destructor": "return-early"},
     {"quirks": ["null-deleter"], "destructor": "save-error"},
     {"quirks": ["copies-to-the-host-alone", "byte-offset"]},
     {"quirks": ["raises-runtime-error"]},

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from capsule_model.fuzz.programs import Choices, Seeded
 from capsule_model.profiles import PROFILES, Profile
-from dlpack_model.fuzz.findings import Finding, finding
+from dlpack_model.fuzz.findings import Finding, judged
 from dlpack_model.fuzz.play import DEFAULT, Implementation, Play, Played, playing
 from dlpack_model.fuzz.programs import Programs, Step, giving_back
 from dlpack_model.fuzz.shrink import shrunk
@@ -84,7 +84,9 @@ def campaign(
     while done < steps:
         made, expected = _numbered(seed, number, length, profile.name, known)
         number += 1
-        found = finding(made, plays, profile, expected)
+        seen = plays(made)
+        skipped += seen.skipped is not None
+        found = judged(made, expected, seen, profile)
         if found is not None:
             done += min(found.step + 1, len(made))
             return Campaign(done, number, skipped, shrunk(found, plays) if shrink else found)

@@ -18,7 +18,7 @@ from capsule_model.trace.write import dump_vectors
 from dlpack_model.fuzz.play import DEFAULT, Implementation, Played, play
 from dlpack_model.fuzz.programs import Step
 
-__all__ = ["Finding", "finding", "vector_of"]
+__all__ = ["Finding", "finding", "judged", "vector_of"]
 
 END = "end"
 
@@ -107,7 +107,14 @@ def finding(
     expected = play(program, profile=profile) if model is None else model
     if expected.harm is not None:
         raise ValueError(f"the program breaks a rule itself: {expected.harm.splitlines()[0]}")
-    seen = implementation(program)
+    return judged(program, expected, implementation(program), profile)
+
+
+def judged(program: Sequence[Step], expected: Played, seen: Played, profile: Profile = DEFAULT) -> Finding | None:
+    """Return where what was seen of a program differs first from what the model did, None where it does not.
+
+    A program that was not played at all differs nowhere.
+    """
     if seen.skipped is not None:
         return None
     for number, (ours, theirs) in enumerate(zip(expected.steps, seen.steps, strict=False)):

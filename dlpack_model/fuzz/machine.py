@@ -95,10 +95,12 @@ class ProgramMachine(RuleBasedStateMachine):
         super().__init__()
         self.play = Play(profile=self.profile)
         self.programs = Programs(Seeded(0), self.ops)
+        self.finalises = False
 
-    @initialize()
-    def begin(self) -> None:
-        """Begin with nothing."""
+    @initialize(finalises=st.booleans())
+    def begin(self, finalises: bool) -> None:
+        """Say whether the interpreter ends before the tensors that the program owns."""
+        self.finalises = finalises
 
     @rule(step=_steps())
     def step(self, step: Step) -> None:
@@ -130,6 +132,8 @@ class ProgramMachine(RuleBasedStateMachine):
     def _ending(self) -> Iterator[Step]:
         while self.programs.waiting:
             yield self.programs.waiting.pop(0)
+        if self.finalises:
+            yield from self.programs.finalising_steps()
         yield from giving_back(self.play.machine)
 
 

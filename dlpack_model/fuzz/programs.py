@@ -12,6 +12,7 @@ from typing import Any
 from capsule_model import NULL
 from capsule_model.fuzz.programs import Choices
 from capsule_model.trace.execute import Machine
+from dlpack_model.abi import DLDataTypeCode
 from dlpack_model.arguments import shown
 from dlpack_model.arrays import Array
 from dlpack_model.dtypes import NAMED, DType, Value, dtype_named
@@ -30,7 +31,8 @@ MOST = 6
 SHAPES = ((3,), (2, 3), (), (1,), (0,), (2, 2, 2), (5, 0), (1, 4))
 LAYOUTS = ("rows", "rows", "columns", "reversed", "gaps")
 DEVICES = ((1, 0), (1, 0), (1, 0), (2, 0), (2, 1), (10, 0), (13, 0))
-DTYPES = ("int32", *sorted(set(NAMED) - {"int32"}))
+# Four of the smallest power of two are longer than a word of a vector.
+DTYPES = ("int32", *sorted(set(NAMED) - {"int32", "float8_e8m0fnux4"}))
 VERSIONS = (None, [1, 3], [1, 0], [0, 8], [2, 0], [1, 9])
 STREAMS = {2: (None, 1, 2, 7, -1, 0, -2), 13: (None, 1, 2, 7, -1, 0), 10: (None, 0, 7, -1, 1, 2)}
 # The stream on which elements are still being computed.
@@ -138,11 +140,15 @@ class Programs:
         steps: list[Step] = [
             {"op": "dlpack.values", "args": {"array": {"ref": token}}} for token in self._settled(machine, ex)
         ]
-        if self.tensors and self.finalises and self.choices.often(0.3):
-            deletes: list[Step] = [{"op": "dlpack.call_deleter", "args": {"tensor": {"ref": t}}} for t in self.tensors]
-            steps += [{"op": "Py_FinalizeEx", "args": {}}, *deletes]
-            self.tensors = []
-        return steps
+        return steps + self.finalising_steps() if self.choices.often(0.3) else steps
+
+    def finalising_steps(self) -> list[Step]:
+        """Return steps that end the interpreter and then call the deleters of tensors that the program owns, if any."""
+        if not self.tensors or not self.finalises:
+            return []
+        deletes: list[Step] = [{"op": "dlpack.call_deleter", "args": {"tensor": {"ref": t}}} for t in self.tensors]
+        self.tensors = []
+        return [{"op": "Py_FinalizeEx", "args": {}}, *deletes]
 
     def _forget(self, machine: Machine) -> None:
         """Keep the tokens of what came of the steps so far, and is still owned."""
@@ -233,7 +239,8 @@ class Programs:
         token = self._fresh("x")
         self.arrays.append(token)
         step = self._new(token)
-        if tuple(step["args"].get("device", ()))[:1] in ((2,), (13,)) and self.choices.often(0.5):
+        streamed = tuple(step["args"].get("device", ()))[:1] in ((2,), (13,))
+        if streamed and "_work" in self.kinds and self.choices.often(0.5):
             self.waiting.append({"op": "dlpack.work_on", "args": {"array": {"ref": token}, "stream": WORKING}})
         return step
 
@@ -296,8 +303,9 @@ class Programs:
             args["copy"] = pick((None, 0, 1))
         array = self._array_of(machine, ex, args["self"]["ref"])
         device = array.layout.device
-        if pick((False, False, True)):
-            wanted = pick((device, (1, 0), (2, 0), (2, 1), (10, 0)))
+        if pick((False, True)):
+            # Another device of the same type is another device.
+            wanted = pick((device, (device[0], 1 - device[1]) if device[0] == 2 else (2, 1), (1, 0), (2, 0), (10, 0)))
             args["dl_device"] = list(wanted)
             device = wanted
         if pick((False, True)):
@@ -493,6 +501,20 @@ def _count(shape: tuple[int, ...]) -> int:
 
 
 def _value(kind: DType, number: int) -> Value:
-    """Return the element that the bits of a number stand for, the number spread over the whole element."""
-    spread = number * 0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835 & (1 << 8 * kind.itemsize) - 1
-    return kind.read(spread.to_bytes(kind.itemsize, "little"), "little")
+    """Return an element that a vector can write: integers of any size, other numbers that are short when written."""
+    lanes = tuple(_lane(kind, number + 31 * lane) for lane in range(kind.lanes))
+    return lanes[0] if kind.lanes == 1 else lanes
+
+
+def _lane(kind: DType, number: int) -> int | float | complex | bool:
+    if kind.code in _INTEGERS:
+        # A word of a vector has 64 characters, for all lanes together.
+        bits = kind.bits if kind.lanes == 1 else min(kind.bits, 40)
+        return kind.decode(number * 0x9E37_79B9_7F4A_7C15 & (1 << bits) - 1)
+    if kind.code == DLDataTypeCode.kDLComplex:
+        return complex(number % 64 / 4 - 8, number % 61 / 4)
+    return kind.decode(kind.encode(number % 64 / 4 - (0 if kind.code in _UNSIGNED else 8)))
+
+
+_INTEGERS = {DLDataTypeCode.kDLInt, DLDataTypeCode.kDLUInt, DLDataTypeCode.kDLOpaqueHandle, DLDataTypeCode.kDLBool}
+_UNSIGNED = {DLDataTypeCode.kDLFloat8_e8m0fnu}

@@ -13,7 +13,7 @@ from dlpack_model.fuzz.programs import Step, giving_back
 __all__ = ["closed", "shrunk"]
 
 # How many programs are tried at the most: that takes a second or two.
-MOST_TRIES = 1_500
+MOST_TRIES = 800
 _PLAIN: dict[str, Any] = {"dtype": "int32", "consumer": "rename-only", "shape": [3]}
 
 

@@ -3,6 +3,6 @@
 ``python -m dlpack_model.mutants`` prints the scores.
 """
 
-from dlpack_model.mutants.scores import scores
+from dlpack_model.mutants.scoring import scores
 
 __all__ = ["scores"]

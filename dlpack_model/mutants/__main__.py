@@ -2,6 +2,6 @@
 
 import sys
 
-from dlpack_model.mutants.scores import main
+from dlpack_model.mutants.scoring import main
 
 sys.exit(main())

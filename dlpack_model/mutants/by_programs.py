@@ -11,7 +11,7 @@ from dlpack_model.parties import Parties
 __all__ = ["HYPOTHESIS_STEPS", "by_campaign", "by_hypothesis", "spread"]
 
 # How many steps Hypothesis may make.
-HYPOTHESIS_STEPS = 6_000
+HYPOTHESIS_STEPS = 20_000
 
 
 def by_campaign(parties: Parties, steps: int, seeds: Sequence[int]) -> list[int | None]:

@@ -273,13 +273,13 @@ ASKING = (
     ),
     Mutant(
         "consumer.forgets-copy",
-        "No copy is made where one was asked for.",
+        "The consumer shares where it was asked for a copy.",
         ("from_dlpack/copy-true",),
         consuming(copies="nobody"),
     ),
     Mutant(
         "consumer.always-copies",
-        "A copy is made whatever was asked for.",
+        "The consumer copies whatever it was asked for.",
         ("from_dlpack/copy-false",),
         consuming(copies="always"),
     ),
