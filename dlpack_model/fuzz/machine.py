@@ -142,7 +142,8 @@ def machine(
 ) -> type[ProgramMachine]:
     """Return a state machine that holds an implementation to the model: parties of one's own, or an adapter.
 
-    Run it with ``hypothesis.stateful.run_state_machine_as_test``, or take its ``TestCase``. Returns, types of
+    Run it with ``hypothesis.stateful.run_state_machine_as_test``, or take its ``TestCase``: by their settings
+    Hypothesis makes nothing small, which a ``Found`` does for itself, and sooner. Returns, types of
     exceptions, the error indicator, reference counts, calls of methods, destructors and deleters in their order, what
     is leaked, and, of parties, every broken rule are looked at. ``ops`` are the operations that it has (None: all).
     """
@@ -154,7 +155,16 @@ def machine(
         "found": None,
         "__doc__": ProgramMachine.__doc__,
     }
-    return type("ProgramsHere", (ProgramMachine,), space)
+    made: type[ProgramMachine] = type("ProgramsHere", (ProgramMachine,), space)
+    made.TestCase.settings = settings(
+        deadline=None,
+        phases=[Phase.explicit, Phase.reuse, Phase.generate],
+        print_blob=False,
+        report_multiple_bugs=False,
+        stateful_step_count=30,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+    )
+    return made
 
 
 def run_machine(made: type[ProgramMachine], steps: int, start: int = 1, *, length: int = 30) -> Found | None:
