@@ -18,8 +18,8 @@ from capsule_model.conform.runner import sent
 from capsule_model.conform.session import Session as Adapter
 from capsule_model.fuzz.lockstep import Divergence, Lockstep
 from capsule_model.fuzz.machine import LockstepMachine, with_settings
-from capsule_model.fuzz.programs import Step
 from capsule_model.fuzz.shrink import died
+from capsule_model.fuzz.worlds import Step
 from capsule_model.profiles import Profile
 from capsule_model.trace.execute import BadVector, run
 from capsule_model.trace.expectation import Difference, compare

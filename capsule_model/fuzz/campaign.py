@@ -130,14 +130,14 @@ def _perform(
         for place, quota in enumerate(quotas)
     ]
     results: list[list[Case]] = [[] for _ in shards]
-    states = {*state.learnt.states, *state.learnt.batch}
+    states: set[str | int] = {*state.learnt.states, *state.learnt.batch}
     rules, causes = set(state.learnt.rules), set(state.findings)
     steps = state.steps
     for done, (place, cases) in enumerate(workers.perform(shards), 1):
         results[place] = cases
         for case in cases:
             steps += case["steps"]
-            states.update(case.get("batch", ()), *case.get("kinds", {}).values())
+            states.update(*case.get("kinds", {}).values(), (number for number, _ in case.get("batch", ())))
             rules.update(case.get("rules", ()))
             causes.update([case["finding"]["id"]] if "finding" in case else [])
         told(Progress(number, done, steps, len(states), len(rules), len(causes)))

@@ -7,6 +7,8 @@ import platform
 import re
 import tempfile
 import time
+from collections import Counter
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from typing import Any
 from rich.console import Console
 
 from capsule_model.conform.report import write_json
+from capsule_model.fuzz.batch.states import words
 from capsule_model.fuzz.campaign import Budget, Sizes, campaign, settle_all, so_far
 from capsule_model.fuzz.corpus import Corpus, State
 from capsule_model.fuzz.display import live, print_outcome
@@ -26,7 +29,7 @@ __all__ = ["fuzz", "seconds_of"]
 FORMAT = 1
 STEPS = 1_000_000
 # Of a shard, in the first round and at the most: a compact step costs microseconds, any other a hundred.
-SIZES = {"compact": Sizes(4_000, 256_000), "vectors": Sizes(400, 12_800)}
+SIZES = {"compact": Sizes(20_000, 320_000), "vectors": Sizes(400, 12_800)}
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -97,6 +100,11 @@ def _run(corpus: Corpus, state: State, open_engine: Open, workers: Workers, budg
     return "" if budget.steps is not None and state.steps >= budget.steps else "the time is up"
 
 
+def _in_words(batch: Mapping[int, int]) -> Counter[str]:
+    """Return the states of compact programs by their words."""
+    return Counter({words(number): count for number, count in batch.items()})
+
+
 def _report(corpus: Corpus, state: State, *, complete: bool) -> dict[str, Any]:
     """Return what `--json` writes."""
     divergences = []
@@ -115,7 +123,7 @@ def _report(corpus: Corpus, state: State, *, complete: bool) -> dict[str, Any]:
         "seconds": round(state.seconds, 3),
         "complete": complete,
         "rounds": state.round,
-        "states": dict(sorted((state.learnt.states + state.learnt.batch).items())),
+        "states": dict(sorted((state.learnt.states + _in_words(state.learnt.batch)).items())),
         "rules": dict(sorted(state.learnt.rules.items())),
         "divergences": divergences,
         "undefined": {kind: dict(sorted(ends.items())) for kind, ends in sorted(state.undefined.items())},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,8 +14,8 @@ from capsule_model.fuzz.implementations import BehindAdapter, Here, Implementati
 from capsule_model.fuzz.journal import Case
 from capsule_model.fuzz.learnt import Learnt
 from capsule_model.fuzz.lockstep import Divergence
-from capsule_model.fuzz.programs import Seeded
 from capsule_model.fuzz.undefined import performed_alone, undefined_program
+from capsule_model.fuzz.worlds import Seeded
 from capsule_model.fuzz.written import Written, performed, write
 from capsule_model.profiles import Profile
 from capsule_model.trace.expectation import Difference
@@ -22,7 +23,7 @@ from capsule_model.trace.expectation import Difference
 __all__ = ["Compact", "Open", "Vectors", "finding_of"]
 
 PROGRAM = 200
-COMPACT = 4_000
+COMPACT = 20_000
 # One case in so many is a program of the vector language, which knows more operations and is slower by far.
 EVERY = 32
 # One program in so many has a second one beside it that ends in undefined behaviour, where that is asked for.
@@ -124,16 +125,14 @@ class Compact:
         self._open = opened
         self.vectors = vectors
         self.batch = batch
-        self._weights: tuple[Learnt, Weights] | None = None
+        self._weights: tuple[Counter[int], Weights] = Counter(), Weights()
 
     def case(self, number: int, seed: str, steps: int, learnt: Learnt) -> Case:
         """Carry out a case of either sort; which, its number says."""
         if number % EVERY == 0:
             return self.vectors.case(number, seed, steps, learnt)
-        if self._weights is None or self._weights[0] is not learnt:
-            self._weights = learnt, Weights.from_counts(learnt.batch)
-        done = self.batch.case(seed, self._weights[1], min(steps, COMPACT))
-        case: Case = {"steps": done.steps, "batch": done.reached}
+        done = self.batch.case(seed, self._weighed(learnt), min(steps, COMPACT))
+        case: Case = {"steps": done.steps, "batch": list(done.numbers.items())}
         if done.divergence is not None:
             case["finding"] = finding_of(done.divergence)
         return case
@@ -142,8 +141,7 @@ class Compact:
         """Perform the programs of a case in a process of their own, and give the one that ends it as a finding."""
         if number % EVERY == 0:
             return self.vectors.lost(number, seed, steps, learnt, how)
-        weights = Weights.from_counts(learnt.batch)
-        vectors = self.batch.vectors(seed, weights, min(steps, COMPACT))
+        vectors = self.batch.vectors(seed, self._weighed(learnt), min(steps, COMPACT))
         done = sum(len(vector["steps"]) for vector in vectors)
         implementation = self._open.isolated()
         try:
@@ -156,6 +154,12 @@ class Compact:
             return {"steps": done, "finding": finding_of(_died(written, how))}
         finally:
             implementation.close()
+
+    def _weighed(self, learnt: Learnt) -> Weights:
+        """Return the weights that what was learnt makes; the shards of a round have learnt the same."""
+        if self._weights[0] != learnt.batch:
+            self._weights = learnt.batch, Weights.from_numbers(learnt.batch)
+        return self._weights[1]
 
     def close(self) -> None:
         """End the implementation."""

@@ -7,7 +7,7 @@ which process runs them, nor in which order.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,19 +25,20 @@ Prefix = dict[str, Any]
 class Learnt:
     """Counts of states, rules and, by kind of step, of states; and the beginnings of programs that reached rare states.
 
-    ``states`` are those of vector programs, ``batch`` those of compact ones. A prefix has ``state`` (what its last step
-    reached), ``shared`` (functions and modules), ``steps`` and ``writer`` (what the writer of programs knows).
+    ``states`` are those of vector programs, ``batch`` those of compact ones, by their numbers. A prefix has ``state``
+    (what its last step reached), ``shared`` (functions and modules), ``steps`` and ``writer`` (what the writer of
+    programs knows).
     """
 
     states: Counter[str] = field(default_factory=Counter)
-    batch: Counter[str] = field(default_factory=Counter)
+    batch: Counter[int] = field(default_factory=Counter)
     rules: Counter[str] = field(default_factory=Counter)
     kinds: dict[str, Counter[str]] = field(default_factory=dict)
     prefixes: list[Prefix] = field(default_factory=list)
 
     def add(self, case: Mapping[str, Any]) -> None:
         """Learn from a case's record."""
-        self.batch.update(case.get("batch", {}))
+        self.batch.update(dict(case.get("batch", ())))
         self.rules.update(case.get("rules", {}))
         for kind, states in case.get("kinds", {}).items():
             self.states.update(states)
@@ -75,7 +76,7 @@ class Learnt:
         """Return what is learnt as a JSON object, in an order that does not depend on how it was learnt."""
         return {
             "states": _sorted(self.states),
-            "batch": _sorted(self.batch),
+            "batch": sorted(self.batch.items()),
             "rules": _sorted(self.rules),
             "kinds": {kind: _sorted(self.kinds[kind]) for kind in sorted(self.kinds)},
             "prefixes": self.prefixes,
@@ -86,19 +87,11 @@ class Learnt:
         """Return what ``as_json`` wrote down."""
         return cls(
             Counter(value["states"]),
-            Counter(value["batch"]),
+            Counter(dict(value["batch"])),
             Counter(value["rules"]),
             {kind: Counter(states) for kind, states in value["kinds"].items()},
             list(value["prefixes"]),
         )
-
-    @classmethod
-    def of(cls, cases: Iterable[Mapping[str, Any]]) -> Learnt:
-        """Return what some cases teach."""
-        learnt = cls()
-        for case in cases:
-            learnt.add(case)
-        return learnt
 
 
 def _sorted(counts: Mapping[str, int]) -> dict[str, int]:

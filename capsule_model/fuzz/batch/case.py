@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from capsule_model.fuzz.batch import code
+from capsule_model.fuzz.batch import code, states
 from capsule_model.fuzz.batch.generate import Choices, choices, make_program
 from capsule_model.fuzz.batch.perform import Errors, Side
 from capsule_model.fuzz.batch.reading import steps_of
@@ -28,11 +28,19 @@ STEPS_A_SIDE = 40_000
 
 @dataclass(frozen=True)
 class Case:
-    """What a case did: the steps that were compared, how often each state was reached, and the first difference."""
+    """What a case did: the steps that were compared, how often each state was reached, and the first difference.
+
+    ``numbers`` has the states by their numbers, ``reached`` in words.
+    """
 
     steps: int
-    reached: dict[str, int] = field(default_factory=dict)
+    numbers: dict[int, int] = field(default_factory=dict)
     divergence: Divergence | None = None
+
+    @property
+    def reached(self) -> dict[str, int]:
+        """Return how often each state was reached, by its words."""
+        return {states.words(number): count for number, count in self.numbers.items()}
 
 
 class Batch:

@@ -68,14 +68,6 @@ def _setup_type(functions: int) -> type[ctypes.Structure]:
     return Setup
 
 
-class _Words(dict[int, str]):
-    """States in words, each put into words once."""
-
-    def __missing__(self, state: int) -> str:
-        words = self[state] = states.words(state)
-        return words
-
-
 class Real:
     """The running interpreter, ready to perform programs; one at a time in a process.
 
@@ -102,7 +94,6 @@ class Real:
         self.places = Places(names, tuple(self.library.batch_destructor(number) for number in range(count)))
         self._table: Any = None
         self._told = -1
-        self._words = _Words()
         self.library.batch_place(PyCapsule_Type, self._kept[0].capsule_type)
         self._make_objects()
         self._make_modules()
@@ -269,12 +260,12 @@ class Real:
             self._table[number] = _Error(id(cls), shown.encode(), states.outcome_of(type))
         self.library.batch_errors(ctypes.addressof(self._table))
 
-    def reached(self) -> dict[str, int]:
-        """Return how often each state was reached since this was last asked, in words."""
+    def reached(self) -> dict[int, int]:
+        """Return how often each state was reached since this was last asked, by its number."""
         pairs = ctypes.c_void_p()
         count: int = self.library.batch_reached(ctypes.byref(pairs))
         said = memoryview(ctypes.string_at(pairs.value or 0, 4 * count)).cast("I").tolist() if count else []
-        return dict(zip(map(self._words.__getitem__, said[::2]), said[1::2], strict=True))
+        return dict(zip(said[::2], said[1::2], strict=True))
 
     def close(self) -> None:
         """Take the modules away; a second time nothing happens."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from capsule_model.fuzz.batch import code
 
 __all__ = [
@@ -12,6 +14,7 @@ __all__ = [
     "name_kind_number",
     "outcome_of",
     "parsed",
+    "parts",
     "words",
 ]
 
@@ -27,6 +30,7 @@ COUNT = len(_OPERATIONS) * len(OUTCOMES) * len(NAME_KINDS) * len(CONTEXTS) * len
 PARTS = ("operation", "outcome", "name", "context", "destructor", "refcnt", "pending")
 
 
+@cache
 def words(state: int) -> str:
     """Return a state's number in words, such as ``PyCapsule_GetName, not 0, name text, context NULL, …``."""
     rest, pending = divmod(state, 2)
@@ -42,6 +46,12 @@ def words(state: int) -> str:
         f"{begins}, name {NAME_KINDS[name]}, context {CONTEXTS[context]}, destructor {DESTRUCTORS[destructor]}, "
         f"refcnt {COUNTS[count]}, {ends}"
     )
+
+
+@cache
+def parts(state: int) -> tuple[tuple[str, str], ...]:
+    """Return the parts of a state's number, each with its name."""
+    return tuple(parsed(words(state)).items())
 
 
 def parsed(state: str) -> dict[str, str]:

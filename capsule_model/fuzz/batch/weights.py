@@ -113,12 +113,21 @@ class Weights:
 
         ``reached`` is what cases say that they reached, added up. The same counts give the same weights.
         """
-        found = [(states.parsed(state), count) for state, count in sorted(reached.items()) if count > 0]
+        return cls._from([(tuple(states.parsed(state).items()), count) for state, count in sorted(reached.items())])
+
+    @classmethod
+    def from_numbers(cls, reached: Mapping[int, int]) -> Weights:
+        """Return the same from states by their numbers."""
+        return cls._from([(states.parts(state), count) for state, count in sorted(reached.items())])
+
+    @classmethod
+    def _from(cls, reached: list[tuple[tuple[tuple[str, str], ...], int]]) -> Weights:
+        found = [(parts, count) for parts, count in reached if count > 0]
         if not found:
             return cls()
         rare: dict[tuple[str, str], list[float]] = {}
         for parts, count in found:
-            for part in parts.items():
+            for part in parts:
                 rare.setdefault(part, []).append(count**-0.5)
         mean = sum(count**-0.5 for _, count in found) / len(found)
 

@@ -1,6 +1,6 @@
-"""Measure what a compared step costs, next to Hypothesis's own stepping and to a bare ctypes call, in one run.
+"""Measure what a step of a campaign costs, next to Hypothesis's own stepping and to a bare ctypes call, in one run.
 
-``python -m capsule_model.fuzz.batch.measure [--json FILE]`` does it. This module alone needs Hypothesis, the extra
+``python -m capsule_model.fuzz.measure [--json FILE]`` does it. This module alone needs Hypothesis, the extra
 ``fuzz``. Rounds alternate between the three, so that what slows the machine down for a while slows all of them; of each
 figure the median over the rounds counts, of quotients the median of each round's.
 """
@@ -22,17 +22,15 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
-from capsule_model.fuzz.batch import Batch, open_batch
+from capsule_model.fuzz.engine import COMPACT, EVERY, Compact, Open
+from capsule_model.fuzz.learnt import Learnt
 from capsule_model.whole import write_whole
 
 __all__ = ["main", "measure"]
 
 ROUNDS = 9
-STEPS = 2000
-CASES = 10
+STEPS = COMPACT
 CALLS = 50_000
-# What a process does once is not what a step costs: tables grow, and states are put into words.
-WARM = 100
 # As Hypothesis comes, but that it forgets what it did, and does the same in every round.
 EXAMPLES = settings(database=None, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
@@ -53,22 +51,25 @@ class Empty(RuleBasedStateMachine):
         Empty.steps += 1
 
 
-def measure(
-    batch: Batch, rounds: int = ROUNDS, cases: int = CASES, calls: int = CALLS, warm: int = WARM
-) -> dict[str, Any]:
-    """Return the figures: steps a second of cases and of Hypothesis, a bare call's nanoseconds, and both quotients."""
+def measure(engine: Compact, rounds: int = ROUNDS, cases: int = EVERY, calls: int = CALLS) -> dict[str, Any]:
+    """Return the figures: steps a second of cases and of Hypothesis, a bare call's nanoseconds, and both quotients.
+
+    The cases of a round are those of a shard, programs of the vector language included.
+    """
     bare, capsule = _bare_call()
-    for number in range(warm):
-        batch.case(f"warm {number}", steps=STEPS)
+    learnt = Learnt()
+    # What a process does once is not what a step costs, and a campaign has learnt something by then.
+    for number in range(cases):
+        learnt.add(engine.case(number, f"warm.{number}", STEPS, learnt))
     rows = []
     for number in range(rounds):
-        step = _seconds(partial(_cases, batch, number, cases))
+        step = _seconds(partial(_cases, engine, learnt, number, cases))
         rows.append((step, _seconds(_hypothesis), _seconds(partial(_calls, bare, *capsule, calls))))
     step, hypothesis, call = (statistics.median(column) for column in zip(*rows, strict=True))
     return {
         "format": 1,
         "python": platform.python_version(),
-        "profile": batch.profile.name,
+        "profile": engine.batch.profile.name,
         "rounds": rounds,
         "steps_per_second": 1 / step,
         "hypothesis_steps_per_second": 1 / hypothesis,
@@ -86,8 +87,9 @@ def _seconds(performed: Callable[[], int]) -> float:
     return (time.perf_counter() - begun) / count
 
 
-def _cases(batch: Batch, number: int, count: int) -> int:
-    return sum(batch.case(f"measured {number} {place}", steps=STEPS).steps for place in range(count))
+def _cases(engine: Compact, learnt: Learnt, number: int, count: int) -> int:
+    steps: int = sum(engine.case(place, f"measured.{number}.{place}", STEPS, learnt)["steps"] for place in range(count))
+    return steps
 
 
 def _hypothesis() -> int:
@@ -117,21 +119,27 @@ def _calls(call: Callable[[int, int], int], capsule: int, name: int, count: int)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print the figures, and write them to a file where one is named; return 0, or 2 for bad usage."""
-    parser = argparse.ArgumentParser(prog="capsule_model.fuzz.batch.measure", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="capsule_model.fuzz.measure", description=main.__doc__)
     parser.add_argument("--json", metavar="FILE", help="write the figures to this file, too")
     options = parser.parse_args(arguments)
     target = None if options.json is None else Path(options.json)
     if target is not None and (target.is_dir() or not target.absolute().parent.is_dir()):
         parser.error(f"argument --json: {target}: expected a file in a folder that exists")
     try:
-        batch = open_batch()
+        engine = Open()()
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
     try:
-        found = measure(batch)
+        if not isinstance(engine, Compact):
+            print(
+                "compact programs cannot be performed here: expected CPython 3.11 or newer and a C compiler",
+                file=sys.stderr,
+            )
+            return 2
+        found = measure(engine)
     finally:
-        batch.close()
+        engine.close()
     print(f"{found['profile']}: {found['steps_per_second']:,.0f} steps a second, {found['step_ns']:,.0f} ns each")
     print(f"Hypothesis with empty rules: {found['hypothesis_steps_per_second']:,.0f} steps a second")
     print(f"ratio {found['ratio']:.1f}; a step costs {found['bare_calls_a_step']:.1f} bare calls of ", end="")
