@@ -184,10 +184,10 @@ def test_everything_is_given_back(batch: Batch, monkeypatch: pytest.MonkeyPatch)
     # The model remembers every death as long as its process lives, and so gets a new one for each program.
     monkeypatch.setattr(case, "STEPS_A_SIDE", 1)
     function, right, wrong, _ = FAULTS["the destructor"]
-    rounds = [cases(), cases()]
     with monkeypatch.context() as patch:
         _break(patch, function, right, wrong)
-        rounds += [cases(), cases()]
+        rounds = [cases(), cases()]
+    rounds += [cases(), cases()]
     assert rounds[1] < 200
     assert rounds[3] < 200
 
