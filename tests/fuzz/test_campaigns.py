@@ -12,6 +12,7 @@ from campaign_samples import DIFFERENT, SAME, Deadly, run, without_time
 
 from capsule_model.fuzz.campaign import SHARDS, Budget, Progress, Sizes, campaign, round_steps, so_far
 from capsule_model.fuzz.corpus import Corpus, State
+from capsule_model.fuzz.engine import Compact, Open
 from capsule_model.fuzz.learnt import KEPT, Learnt
 from capsule_model.fuzz.programs import KINDS, kinds_by_weight
 from capsule_model.fuzz.workers import Inline, Local
@@ -197,3 +198,36 @@ def test_what_is_learnt_can_be_written_down() -> None:
     assert [prefix["state"] for prefix in learnt.prefixes] == [f"s{number:03}" for number in range(KEPT)]
     written = json.loads(json.dumps(learnt.as_json()))
     assert Learnt.from_json(written) == learnt
+
+
+def test_compact_programs_are_the_same_in_every_process(tmp_path: Path) -> None:
+    """In the process of this interpreter, two workers compare and learn what one does, by both sorts of programs."""
+    states = []
+    for jobs in (1, 2):
+        workers = Local(jobs)
+        try:
+            opened = Open()
+            if opened.about()["programs"] != "compact":
+                pytest.skip("no compact programs on this interpreter")
+            states.append(run(tmp_path / str(jobs), opened, workers, 60_000, sizes=Sizes(2_000, 4_000))[1])
+        finally:
+            workers.close()
+    one, two = states
+    assert without_time(one) == without_time(two)
+    assert not one.findings
+    assert len(one.learnt.batch) > 1_000
+    assert len(one.learnt.rules) > 40
+
+
+def test_a_compact_case_that_is_lost_is_shown_as_a_vector() -> None:
+    """The programs of a case can be had without performing them, for the one that kills a process is among them."""
+    engine = Open()()
+    try:
+        if not isinstance(engine, Compact):
+            pytest.skip("no compact programs on this interpreter")
+        case = engine.lost(1, "5.0.0.1", 1_200, Learnt(), "died of SIGSEGV")
+    finally:
+        engine.close()
+    assert case["steps"] >= 1_200
+    assert "SIGSEGV" in case["finding"]["title"]
+    assert case["finding"]["vector"]["steps"]
