@@ -32,6 +32,8 @@ Outcome = Literal["reported", "silent", "died", "timed-out", "refused"]
 _MOST = 1 << 22
 _START_SECONDS = 120.0
 _GRACE = 30.0
+# A script that goes down, not the process that it forked, says nothing of the vector.
+_ATTEMPTS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +63,16 @@ class _Server:
 
     def perform(self, requests: Sequence[Mapping[str, Any]], limit: int) -> tuple[int, bytes, str, str]:
         """Have requests answered in a process of their own; return exit code, answers, standard error and log."""
-        self._start()
         lines = "".join(json.dumps(request, ensure_ascii=False) + "\n" for request in requests)
         (self._scratch / "in").write_text(lines, "utf-8")
-        for name in ("out", "err"):
-            (self._scratch / name).unlink(missing_ok=True)
-        told = self._ask({"folder": str(self._scratch), "limit": limit}, limit + _GRACE)
+        told = None
+        for _ in range(_ATTEMPTS):
+            self._start()
+            for name in ("out", "err"):
+                (self._scratch / name).unlink(missing_ok=True)
+            told = self._ask({"folder": str(self._scratch), "limit": limit}, limit + _GRACE)
+            if told is not None or self._process is None or self._process.poll() is None:
+                break
         code = -signal.SIGALRM if told is None else int(told["code"])
         if told is None:
             self.stop()

@@ -47,6 +47,10 @@ def main():
         if what == "report":
             os.write(2, b"ERROR: AddressSanitizer: heap-buffer-overflow on address 0x6020\\n")
             os._exit(9)
+        if what == "parent" and not os.path.exists(__file__ + ".once"):
+            open(__file__ + ".once", "w").close()
+            os.kill(os.getppid(), signal.SIGKILL)
+            signal.pause()
         if what == "flood":
             while True:
                 os.write(2, b"x" * 65536)
@@ -91,6 +95,13 @@ def test_each_vector_has_its_own_end(pretender: Setup) -> None:
         assert checked.ask_about().implementation == "pretender"
         found = checked.perform_all([doing(what) for what in ends], 1)
     assert found == {f"test.{what}": seen for what, seen in ends.items()}
+
+
+def test_script_that_goes_down_takes_no_vector_along(pretender: Setup) -> None:
+    """The vector that was in hand then is performed again, by a script that is started anew."""
+    with Checked(pretender, 1) as checked:
+        found = checked.perform_all([doing("parent"), doing("nothing")], 5)
+    assert {*found.values()} == {Seen("silent")}
 
 
 def test_noise_is_no_answer(pretender: Setup) -> None:
