@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from capsule_model import __version__
 from capsule_model.conform.answers import Started
 from capsule_model.conform.report import vectors_digest
+from capsule_model.conform.runner import sent
 from capsule_model.profiles import Profile
 from capsule_model.sanitize.limits import limit_for
 from capsule_model.sanitize.run import Seen
@@ -20,7 +21,7 @@ from capsule_model.trace.files import read_text
 from capsule_model.undefined import Kind
 from capsule_model.whole import write_whole
 
-__all__ = ["MOST_READ", "merged", "read_document", "result_of", "shortcomings", "write_document"]
+__all__ = ["MOST_READ", "digest_of", "merged", "read_document", "result_of", "shortcomings", "write_document"]
 
 MOST_READ = 8 * 1024 * 1024
 Document = dict[str, Any]
@@ -40,12 +41,17 @@ def result_of(
         "tool": {"name": setup.tool, "version": setup.version},
         "implementation": {"name": about.implementation, "version": about.version, "instrumented": setup.instrumented},
         "profile": profile.name,
-        "specification": {"version": __version__, "vectors": vectors_digest(vectors)},
+        "specification": {"version": __version__, "vectors": digest_of(vectors)},
         "totals": _totals(rows),
         "kinds": {kind: _totals([row for row in rows if row["kind"] == kind]) for kind in _kinds(rows)},
         "not_applicable": sorted(vector["id"] for vector in vectors if vector["id"] not in seen),
         "vectors": rows,
     }
+
+
+def digest_of(vectors: Iterable[Mapping[str, Any]]) -> str:
+    """Return the hash of what is performed of vectors: titles, rules and expectations are not."""
+    return vectors_digest([sent(dict(vector)) for vector in vectors])
 
 
 def shortcomings(result: Mapping[str, Any]) -> list[str]:

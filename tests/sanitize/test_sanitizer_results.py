@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from capsule_model.conform.commands import known_names
-from capsule_model.conform.report import vectors_digest
 from capsule_model.locate import specs
+from capsule_model.profiles import profile_named
 from capsule_model.sanitize.limits import LIMITS
 from capsule_model.sanitize.page import page
-from capsule_model.sanitize.result import read_document, shortcomings
+from capsule_model.sanitize.result import digest_of, read_document, shortcomings
+from capsule_model.sanitize.verdict import claim_of
 from capsule_model.suites import undefined_vectors
 from capsule_model.trace.files import Vector, load
 
@@ -42,9 +43,21 @@ def vectors() -> list[Vector]:
 def test_results_are_of_these_vectors(tool: str) -> None:
     """A result older than the pairs is out of date, and none of them was left out."""
     found = result(tool)
-    assert found["specification"]["vectors"] == vectors_digest(vectors()), AGAIN
+    assert found["specification"]["vectors"] == digest_of(vectors()), AGAIN
     assert {row["id"] for row in found["vectors"]} == {vector["id"] for vector in vectors()}
     assert found["not_applicable"] == []
+
+
+@pytest.mark.parametrize("tool", ["asan", "valgrind"])
+def test_results_are_held_against_the_model_of_today(tool: str) -> None:
+    """A model that changes its mind about a vector, or about its step, makes the results be made again."""
+    found = result(tool)
+    claims = {vector["id"]: claim_of(vector, profile_named(found["profile"])) for vector in vectors()}
+    for row in found["vectors"]:
+        claim = claims[row["id"]]
+        assert row["undefined"] == (claim.kind is not None), row["id"]
+        assert claim.kind in (None, row["kind"]), row["id"]
+        assert row["model_step"] in (None, claim.step), row["id"]
 
 
 @pytest.mark.parametrize("tool", ["asan", "valgrind"])
