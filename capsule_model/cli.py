@@ -383,7 +383,9 @@ def bench(json_file: str | None) -> int:
     help="What a destructor may do, beside NULL (repeated: one more): record, rename, leave, drop. Default: all.",
 )
 @click.option("--profile", metavar="NAME", help="Explore this profile (default: cpython-3.13).")
-@click.option("--threads", type=int, multiple=True, help="Explore all interleavings of so many threads, too.")
+@click.option(
+    "--threads", type=click.IntRange(2, 3), multiple=True, help="Explore all interleavings of so many threads, too."
+)
 @click.option("--thread-depth", type=int, default=5, show_default=True, help="The longest sequence of all threads.")
 @click.option(
     "--thread-profile", metavar="NAME", default="cpython-3.13-free-threaded", show_default=True, help="For --threads."
