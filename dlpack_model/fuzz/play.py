@@ -16,10 +16,10 @@ from dlpack_model.parties import NOBODY, Parties
 from dlpack_model.vectors import EXTENSION, exchange_of
 from dlpack_model.violations import Broken, Violation
 
-__all__ = ["DEFAULT", "Implementation", "Ops", "Play", "Played", "adapter", "play", "playing"]
+__all__ = ["DEFAULT", "Implementation", "Play", "Played", "adapter", "play", "playing"]
 
 DEFAULT = PROFILES["cpython-3.13"]
-Ops = frozenset[str] | None
+
 EMPTY: Mapping[str, Any] = {"steps": []}
 
 

@@ -12,14 +12,13 @@ from typing import Any
 from capsule_model import NULL
 from capsule_model.fuzz.programs import Choices
 from capsule_model.trace.execute import Machine
-from dlpack_model.abi import DLDataTypeCode
 from dlpack_model.arguments import shown
 from dlpack_model.arrays import Array
-from dlpack_model.dtypes import NAMED, DType, Value, dtype_named
+from dlpack_model.dtypes import NAMED, dtype_named
 from dlpack_model.exchange import NAMES, Exchange, Record
 from dlpack_model.exchange_api import CALLER
 from dlpack_model.fuzz.behaved import CONSUMERS_IN_WORDS, PRODUCERS_IN_WORDS
-from dlpack_model.tensor import compact_strides
+from dlpack_model.fuzz.elements import count_of, strides_of, value_of
 from dlpack_model.vectors import exchange_of
 
 __all__ = ["Programs", "Step", "giving_back"]
@@ -207,14 +206,14 @@ class Programs:
         described = pick(PRODUCERS_IN_WORDS)
         quirks = list(described.get("quirks", ()))
         args: Step = {"dtype": kind.name, "shape": list(shape), **described}
-        count = _count(shape)
+        count = count_of(shape)
         if often(0.5):
             start = pick(range(1, 65_536, 97))
-            args["values"] = [shown(_value(kind, start + 7 * index)) for index in range(count)]
+            args["values"] = [shown(value_of(kind, start + 7 * index)) for index in range(count)]
         # NULL strides stand for rows; a producer that leaves them out has nothing else.
         layout = "rows" if "null-strides" in quirks else pick(LAYOUTS)
         if layout != "rows":
-            args["strides"] = list(_strides(shape, layout))
+            args["strides"] = list(strides_of(shape, layout))
         offset = pick((0, 8, 3, 16))
         if offset:
             args["offset"] = offset
@@ -352,7 +351,7 @@ class Programs:
         token = self.choices.pick(open_to_all)
         layout = self._array_of(machine, ex, token).layout
         index = [self.choices.pick(range(length)) for length in layout.shape]
-        value = shown(_value(layout.dtype, self.choices.pick(range(1, 65_536, 97))))
+        value = shown(value_of(layout.dtype, self.choices.pick(range(1, 65_536, 97))))
         self.waiting.append({"op": "dlpack.values", "args": {"array": {"ref": self.choices.pick(settled)}}})
         return {"op": "dlpack.set", "args": {"array": {"ref": token}, "index": index, "value": value}}
 
@@ -483,38 +482,3 @@ def _writable(array: Array) -> bool:
     if array.layout.size == 0 or array.read_only:
         return False
     return array.record is None or _writable(array.record.array)
-
-
-def _strides(shape: tuple[int, ...], layout: str) -> tuple[int, ...]:
-    """Return the strides of a layout, in elements."""
-    if layout == "columns":
-        return compact_strides(shape[::-1])[::-1]
-    factor = {"rows": 1, "reversed": -1, "gaps": 2}[layout]
-    return tuple(factor * stride for stride in compact_strides(shape))
-
-
-def _count(shape: tuple[int, ...]) -> int:
-    count = 1
-    for length in shape:
-        count *= length
-    return count
-
-
-def _value(kind: DType, number: int) -> Value:
-    """Return an element that a vector can write: integers of any size, other numbers that are short when written."""
-    lanes = tuple(_lane(kind, number + 31 * lane) for lane in range(kind.lanes))
-    return lanes[0] if kind.lanes == 1 else lanes
-
-
-def _lane(kind: DType, number: int) -> int | float | complex | bool:
-    if kind.code in _INTEGERS:
-        # A word of a vector has 64 characters, for all lanes together.
-        bits = kind.bits if kind.lanes == 1 else min(kind.bits, 40)
-        return kind.decode(number * 0x9E37_79B9_7F4A_7C15 & (1 << bits) - 1)
-    if kind.code == DLDataTypeCode.kDLComplex:
-        return complex(number % 64 / 4 - 8, number % 61 / 4)
-    return kind.decode(kind.encode(number % 64 / 4 - (0 if kind.code in _UNSIGNED else 8)))
-
-
-_INTEGERS = {DLDataTypeCode.kDLInt, DLDataTypeCode.kDLUInt, DLDataTypeCode.kDLOpaqueHandle, DLDataTypeCode.kDLBool}
-_UNSIGNED = {DLDataTypeCode.kDLFloat8_e8m0fnu}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dlpack_model.mutants import consumption, destruction, production
+from dlpack_model.mutants import consumption, destruction, negotiation, production
 from dlpack_model.mutants.mutant import Mutant
 
 __all__ = ["MUTANTS"]
@@ -12,8 +12,8 @@ MUTANTS: tuple[Mutant, ...] = (
     *destruction.DELETERS,
     *production.CAPSULES,
     *production.STRUCTS,
-    *production.KEYWORDS,
-    *production.REFUSALS,
+    *negotiation.KEYWORDS,
+    *negotiation.REFUSALS,
     *consumption.RENAMING,
     *consumption.OWNING,
     *consumption.READING,
