@@ -734,7 +734,7 @@ static void put_bound(buffer *out, text bind, word address, PyTypeObject *type)
     }
     long number = ++known->binds;
     text token = number == 1 ? bind : glue("tsn", bind, "#", number);
-    give_token(token, address, "ref", type);
+    give_token(token, address, "ref", type != NULL ? type : place_of(address)->type); /* an object named as a mere address */
     put(out, "{\"ref\":");
     put_string(out, token);
     put(out, "}");

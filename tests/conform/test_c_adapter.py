@@ -334,6 +334,23 @@ def test_unknown_operation_is_unsupported(lines: Lines) -> None:
     assert lines.run(steps(op("PyCapsule_Fly"))) == {"seq": 7, "unsupported": "operation PyCapsule_Fly"}
 
 
+def test_an_object_is_one_still_when_its_address_is_named(lines: Lines) -> None:
+    """A capsule that a context refers to, and that gets a name as such, is a capsule: its struct can be read."""
+    new = op("PyCapsule_New", pointer={"ptr": "p"}, name=None, destructor=None)
+    given = [
+        {**new, "bind": "inner"},
+        {**new, "bind": "outer"},
+        op("PyCapsule_SetContext", capsule={"ref": "outer"}, context={"ref": "inner"}),
+        {**op("PyCapsule_GetContext", capsule={"ref": "outer"}), "bind": "held"},
+        op("read", ptr={"ref": "held"}, size=8),
+        op("Py_DECREF", op={"ref": "inner"}),
+        op("Py_DECREF", op={"ref": "outer"}),
+    ]
+    answer = lines.run({"steps": given})
+    assert len(answer["steps"][4]["return"]["hex"]) == 16
+    assert answer["leaks"] == []
+
+
 def test_settling_with_a_step_changes_nothing_where_nothing_waits(lines: Lines) -> None:
     """A step that says settle shows what it shows without, errors and events included."""
     new = op("PyCapsule_New", pointer={"ptr": "p"}, name=None, destructor={"function": "d"})
