@@ -587,7 +587,7 @@ static struct session {
     bool open, closed, failed, unsupported, inside, has_native;
     bool undefined; /* everything is performed as it stands, in memory as a program has it */
     text failure, failed_at;
-    unsigned long serial;
+    unsigned long serial, entered;
     place *places[BUCKETS], *buffers, *objects;
     name *names[BUCKETS];
     listed *lost; /* tokens of references to what has died and left its address to another */
@@ -1318,6 +1318,7 @@ static long enter(int number, PyObject *subject)
 {
     long result = 0;
     error pending = fetch();
+    now.entered++;
     bool ours = now.open && !now.closed && !now.failed && number < now.entry_count;
 #ifdef PYPY_VERSION /* one that an earlier vector left behind may be destroyed only now */
     place *there = ours ? find_place((word)subject) : NULL;
@@ -1900,11 +1901,26 @@ static void poke(json *args)
 static bool wake(lane *other);
 
 /* Let what was deferred happen: destructors on PyPy, objects of other threads in a free-threaded build. Give what it
- * raises: what a destructor leaves comes out of PyPy's collection. */
-static error settle(void)
+ * raises: what a destructor leaves comes out of PyPy's collection. What exceptions held may wait for one of many
+ * collections; where functions were called since `entered` stood there, one that calls none is the last. */
+static error settle(unsigned long entered)
 {
-    error raised;
-    release(call_python(helper("settle"), PyTuple_New(0), &raised));
+    error raised = NONE;
+#ifdef PYPY_VERSION
+    bool quiet = false;
+    for (int i = 0; i < 8 && !(quiet && now.entered != entered); i++) {
+        unsigned long earlier = now.entered;
+        error late;
+        release(call_python(helper("settle"), PyTuple_New(0), &late));
+        if (late.type != NULL) {
+            release_error(raised);
+            raised = late;
+        }
+        quiet = now.entered == earlier;
+    }
+#else
+    (void)entered;
+#endif
     for (int i = 0; i < now.lane_count; i++) {
         if (i != now.lane) {
             wake(&lanes[i]);
@@ -2029,7 +2045,7 @@ static bool perform_own(int id, json *args, const text *bind, buffer *out, error
         poke(args);
         return false;
     default:
-        *raised = settle();
+        *raised = settle(now.entered);
         return false;
     }
 }
@@ -2124,6 +2140,7 @@ static bool perform(json *step, text path)
     const text *bind = bound == NULL ? NULL : &bound->words;
     word words[3] = {0, 0, 0};
     const operation *what = &operations[id < 0 ? 0 : id];
+    unsigned long entered = now.entered;
     now.path = path;
     if (id < 0)
         fail_plain("no such operation");
@@ -2190,13 +2207,14 @@ static bool perform(json *step, text path)
         tail->length = 0;
     bool waits = truth(get(step, "settle"));
     if (waits) {
-        error late = settle();
+        error late = settle(entered);
         if (late.type != NULL) {
             release_error(after);
             after = late;
         }
     }
-    if (after.type == NULL && before.type == NULL) {
+    bool erred = after.type != NULL || before.type != NULL;
+    if (!erred) {
         put(tail, ",\"error\":null,\"indicator\":\"clear\"");
     } else {
         after = judge(tail, before, after, marked, path);
@@ -2204,8 +2222,8 @@ static bool perform(json *step, text path)
         release_error(leave ? saved : after);
         release_error(made);
     }
-    if (waits) /* for what the exceptions held; an error that this leaves is nobody's */
-        release_error(settle());
+    if (waits && erred) /* for what the exceptions held; an error that this leaves is nobody's */
+        release_error(settle(entered));
     put(now.out, "]");
     put_buffer(now.out, tail);
     put(now.out, "}");
@@ -2415,14 +2433,8 @@ static const char PROGRAM[] =
     "def idle():\n"
     "    pass\n"
     "def settle():\n"
-    "    raised = None\n"
-    "    for _ in range(4 if PYPY else 0):\n"
-    "        try:\n"
-    "            collect()\n"
-    "        except BaseException as error:\n"
-    "            raised = error\n"
-    "    if raised is not None:\n"
-    "        raise raised\n"
+    "    collect()\n"
+    "    idle()\n"
     "def about():\n"
     "    name, version = platform.python_implementation().lower(), platform.python_version()\n"
     "    profile = 'cpython-{}.{}'.format(*sys.version_info)\n"
@@ -2878,7 +2890,7 @@ static void end(buffer *out)
         release(now.kinds[i]);
 #ifdef PYPY_VERSION
     if (now.has_native) /* it would be called during the next vector, and leave an error there */
-        release_error(settle());
+        release_error(settle(now.entered));
 #endif
     PySys_SetObject("unraisablehook", now.hook);
     Py_XDECREF(now.hook);
