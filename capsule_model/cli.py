@@ -215,6 +215,14 @@ def _length(context: click.Context, parameter: click.Parameter, value: str | Non
 @click.option("--time", "seconds", metavar="T", callback=_length, help="End after 90s, 10m, 2h.")
 @click.option("--corpus", metavar="DIR", type=_PATH, help="Keep everything in DIR, and go on from there.")
 @click.option("--json", "json_file", metavar="FILE", type=_PATH, help="Write the results to FILE as JSON.")
+@click.option(
+    "--expectations",
+    metavar="FILE",
+    type=_PATH,
+    multiple=True,
+    help="What is declared of the implementation beyond the shipped file (may be repeated).",
+)
+@click.option("--no-expectations", is_flag=True, help="Declare nothing: leave nothing out, and show every divergence.")
 @click.option("--undefined", is_flag=True, help="Also perform undefined behaviour, in processes that are thrown away.")
 @click.option("--dask", metavar="ADDRESS", help="Run on the Dask cluster with this scheduler.")
 @_time_limit(10.0)
@@ -227,6 +235,8 @@ def fuzz(
     seconds: float | None,
     corpus: Path | None,
     json_file: Path | None,
+    expectations: tuple[Path, ...],
+    no_expectations: bool,
     undefined: bool,
     dask: str | None,
     time_limit: float,
@@ -239,9 +249,13 @@ def fuzz(
         raise click.UsageError("--profile is for --adapter; this interpreter has a profile of its own")
     if dask is not None and jobs is not None:
         raise click.UsageError("--dask and --jobs exclude each other; the cluster has its own workers")
+    if expectations and no_expectations:
+        raise click.UsageError("--expectations and --no-expectations exclude each other; expected one of them")
+    if expectations and adapter is None:
+        raise click.UsageError("--expectations is for --adapter; nothing is declared of this interpreter")
     try:
         return run_fuzz(
-            Open(adapter, profile, time_limit, undefined),
+            Open(adapter, profile, time_limit, undefined, None if no_expectations else expectations),
             steps=steps,
             seed=seed,
             jobs=jobs,

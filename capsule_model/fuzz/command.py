@@ -105,6 +105,11 @@ def _in_words(batch: Mapping[int, int]) -> Counter[str]:
     return Counter({words(number): count for number, count in batch.items()})
 
 
+def _counted(state: State, sort: str, counts: Counter[str]) -> dict[str, int]:
+    """Return how often each thing that is declared was met, those that never were included."""
+    return {reason: counts[reason] for reason in state.about.get("declared", {}).get(sort, ())}
+
+
 def _report(corpus: Corpus, state: State, *, complete: bool) -> dict[str, Any]:
     """Return what `--json` writes."""
     divergences = []
@@ -126,5 +131,7 @@ def _report(corpus: Corpus, state: State, *, complete: bool) -> dict[str, Any]:
         "states": dict(sorted((state.learnt.states + _in_words(state.learnt.batch)).items())),
         "rules": dict(sorted(state.learnt.rules.items())),
         "divergences": divergences,
+        "explained": _counted(state, "explained", state.explained),
+        "avoided": _counted(state, "avoided", state.avoided),
         "undefined": {kind: dict(sorted(ends.items())) for kind, ends in sorted(state.undefined.items())},
     }

@@ -28,7 +28,7 @@ class State:
     """Where a campaign stands: ``round`` is the one in progress, the rest is the sum of those that are done.
 
     ``about`` says what is held to what. ``findings`` has what was found, by id: ``cause``, ``title``, ``count``,
-    ``seed`` of the case that found it first, and ``differences``.
+    ``seed`` of the case that found it first, and ``differences``. ``explained`` and ``avoided`` count by reason.
     """
 
     seed: int
@@ -39,6 +39,8 @@ class State:
     learnt: Learnt = field(default_factory=Learnt)
     findings: dict[str, dict[str, Any]] = field(default_factory=dict)
     undefined: dict[str, Counter[str]] = field(default_factory=dict)
+    explained: Counter[str] = field(default_factory=Counter)
+    avoided: Counter[str] = field(default_factory=Counter)
 
     def add(self, case: Case, seed: str) -> dict[str, Any] | None:
         """Count a case; return its finding where it is the first of its cause."""
@@ -46,6 +48,8 @@ class State:
         self.learnt.add(case)
         for kind, ends in case.get("undefined", {}).items():
             self.undefined.setdefault(kind, Counter()).update(ends)
+        self.explained.update(case.get("explained", {}))
+        self.avoided.update(case.get("avoided", {}))
         found: dict[str, Any] | None = case.get("finding")
         if found is None:
             return None
@@ -69,6 +73,8 @@ class State:
             "learnt": self.learnt.as_json(),
             "findings": {key: self.findings[key] for key in sorted(self.findings)},
             "undefined": {kind: dict(sorted(self.undefined[kind].items())) for kind in sorted(self.undefined)},
+            "explained": dict(sorted(self.explained.items())),
+            "avoided": dict(sorted(self.avoided.items())),
         }
 
     @classmethod
@@ -86,6 +92,8 @@ class State:
                 Learnt.from_json(value["learnt"]),
                 {key: dict(found) for key, found in value["findings"].items()},
                 {kind: Counter(ends) for kind, ends in value["undefined"].items()},
+                Counter(value.get("explained", {})),
+                Counter(value.get("avoided", {})),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not what a campaign writes: {type(error).__name__} {error}") from None

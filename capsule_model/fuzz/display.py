@@ -68,6 +68,8 @@ def print_outcome(console: Console, state: State, told: Mapping[str, str | None]
         f"{state.steps:,} steps in {state.seconds:.1f} s{pace}, {states:,} states, {len(state.learnt.rules)} rules, "
         f"{outcome}{ended and '; ' + ended}"
     )
+    for reason in state.about.get("declared", {}).get("explained", ()):
+        say(f"  accounted for, {state.explained[reason]:,} times: {clean(reason, 300)}")
     for kind, ends in sorted(state.undefined.items()):
         say(f"  undefined, {kind}: " + ", ".join(f"{end} {count}" for end, count in sorted(ends.items())))
     for name, found in sorted(state.findings.items()):

@@ -6,6 +6,7 @@ import platform
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from capsule_model.fuzz.batch import Batch, Weights, open_batch
@@ -32,12 +33,16 @@ UNDEFINED_EVERY = 8
 
 @dataclass(frozen=True)
 class Open:
-    """Which implementation to open: an adapter's command, or this interpreter. It can be sent to a process."""
+    """Which implementation to open: an adapter's command, or this interpreter. It can be sent to a process.
+
+    ``expectations`` are files of what is declared of it, on top of the shipped one, None for none at all.
+    """
 
     command: str | None = None
     profile: str | None = None
     time_limit: float = 10.0
     undefined: bool = False
+    expectations: tuple[Path, ...] | None = ()
 
     def __call__(self) -> Vectors | Compact:
         """Open it; raise ``ValueError`` with one line where it cannot be."""
@@ -51,12 +56,13 @@ class Open:
 
     def isolated(self) -> BehindAdapter:
         """Open it in a process of its own, whatever it is."""
-        return BehindAdapter(self.command, self.profile, self.time_limit)
+        return BehindAdapter(self.command, self.profile, self.time_limit, self.expectations)
 
-    def about(self) -> dict[str, str]:
+    def about(self) -> dict[str, Any]:
         """Return what a campaign is about, once the implementation was opened and ended again.
 
         ``programs`` are ``compact``, or ``vectors`` where only programs of the vector language can be performed.
+        ``declared`` has the reasons of what is declared, by sort, and ``expectations`` the hash of all of it.
         """
         engine = self()
         engine.close()
@@ -65,11 +71,15 @@ class Open:
         implementation = engine.implementation
         if isinstance(implementation, BehindAdapter):
             named = {"implementation": implementation.about.implementation, "version": implementation.about.version}
-            return {**named, "profile": implementation.profile.name, "programs": "vectors"}
+            declared = {
+                "expectations": implementation.declared.digest(),
+                "declared": implementation.declared.reasons(),
+            }
+            return {**named, "profile": implementation.profile.name, "programs": "vectors", **declared}
         return {**_here(implementation.profile), "programs": "vectors"}
 
 
-def _here(profile: Profile) -> dict[str, str]:
+def _here(profile: Profile) -> dict[str, Any]:
     named = {"implementation": platform.python_implementation(), "version": platform.python_version()}
     return {**named, "profile": profile.name}
 
@@ -88,7 +98,7 @@ class Vectors:
     def case(self, number: int, seed: str, steps: int, learnt: Learnt) -> Case:
         """Write a program next to the model, let the implementation perform it, and compare."""
         implementation = self.implementation
-        written = write(Seeded(seed), implementation.profile, min(steps, PROGRAM), learnt, implementation.allows)
+        written = self._write(seed, steps, learnt)
         found = _stopped(written) or implementation.perform(written)
         case: Case = {
             "steps": len(written.observations),
@@ -97,6 +107,9 @@ class Vectors:
         }
         if written.kept:
             case["kept"] = written.kept
+        for key in ("explained", "avoided"):
+            if counts := getattr(implementation, key):
+                case[key] = dict(counts)
         if found is not None:
             case["finding"] = finding_of(found)
         if self._undefined is not None and number % UNDEFINED_EVERY == 0:
@@ -109,13 +122,24 @@ class Vectors:
 
     def lost(self, number: int, seed: str, steps: int, learnt: Learnt, how: str) -> Case:
         """Write the program again and give it as a finding, for it ends the process that performs it."""
-        implementation = self.implementation
-        written = write(Seeded(seed), implementation.profile, min(steps, PROGRAM), learnt, implementation.allows)
+        written = self._write(seed, steps, learnt)
         return {"steps": len(written.observations), "finding": finding_of(_died(written, how))}
 
     def close(self) -> None:
         """End the implementation."""
         self.implementation.close()
+
+    def _write(self, seed: str, steps: int, learnt: Learnt) -> Written:
+        implementation = self.implementation
+        implementation.avoided = Counter()
+        return write(
+            Seeded(seed),
+            implementation.profile,
+            min(steps, PROGRAM),
+            learnt,
+            implementation.allows,
+            implementation.adapted,
+        )
 
 
 class Compact:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from capsule_model.conform.answers import Misbehaviour, Ran, Refused, Started
 from capsule_model.conform.held import adapter_process
 from capsule_model.conform.runner import choose_profile
 from capsule_model.conform.session import Session as AdapterSession
+from capsule_model.fuzz.declared import Declared, declared_for
+from capsule_model.fuzz.lacking import Needs, adapted
 from capsule_model.fuzz.lockstep import Divergence, Session, this_interpreter
 from capsule_model.fuzz.written import Written
 from capsule_model.profiles import Profile
+from capsule_model.trace.execute import Machine
 from capsule_model.trace.expectation import Difference, compare
 from capsule_model.trace.returns import MISSING
 
@@ -23,16 +27,26 @@ Differences = Sequence[Difference]
 
 
 class Implementation(Protocol):
-    """An implementation that performs a program which the model has performed before."""
+    """An implementation that performs a program which the model has performed before.
+
+    ``explained`` counts by reason the differences of the latest program that are accounted for, and ``avoided`` the
+    steps that were left out since then.
+    """
 
     profile: Profile
+    explained: Counter[str]
+    avoided: Counter[str]
 
     def perform(self, written: Written) -> Divergence | None:
         """Perform a program and return what differs first; nothing is performed after that, where it can be helped."""
         ...
 
-    def allows(self, step: Mapping[str, Any]) -> bool:
-        """Tell whether the implementation has what a step needs."""
+    def allows(self, step: Mapping[str, Any], machine: Machine) -> bool:
+        """Tell whether the implementation may be given a step in the state that the model's machine is in."""
+        ...
+
+    def adapted(self, shared: dict[str, Any]) -> dict[str, Any]:
+        """Return functions and modules of a program as the implementation can have them."""
         ...
 
     def close(self) -> None:
@@ -53,11 +67,24 @@ def _leaks(written: Written, seen: list[str]) -> Divergence | None:
     return as_divergence(written, [leaks], len(written.vector["steps"]))
 
 
+def _step(vector: Mapping[str, Any], path: str) -> Mapping[str, Any]:
+    """Return the step with that path, in functions as well; an empty one where there is none."""
+    *outer, last = path.split("/")
+    try:
+        holder = vector["functions"][outer[-1].rpartition(".")[0]] if outer else vector
+        step: Mapping[str, Any] = holder["steps"][int(last)]
+        return step
+    except (KeyError, IndexError, ValueError):
+        return {}
+
+
 class Here:
     """The running interpreter, driven in this process; raises ``ValueError`` with one line where it cannot be."""
 
     def __init__(self, opened: tuple[Profile, Callable[[dict[str, Any]], Session]] | None = None) -> None:
         self.profile, self._session = this_interpreter() if opened is None else opened
+        self.explained: Counter[str] = Counter()
+        self.avoided: Counter[str] = Counter()
 
     def perform(self, written: Written) -> Divergence | None:
         """Perform a program step by step, up to the first difference."""
@@ -72,31 +99,45 @@ class Here:
         finally:
             session.close()
 
-    def allows(self, step: Mapping[str, Any]) -> bool:
+    def allows(self, step: Mapping[str, Any], machine: Machine) -> bool:
         """Allow everything: what programs need was asked for at the start."""
         return True
+
+    def adapted(self, shared: dict[str, Any]) -> dict[str, Any]:
+        """Change nothing."""
+        return shared
 
     def close(self) -> None:
         """Do nothing: this process goes on."""
 
 
 class BehindAdapter:
-    """An implementation behind the adapter protocol, started again after whatever it does."""
+    """An implementation behind the adapter protocol, started again after whatever it does.
 
-    def __init__(self, command: str | None, profile: str | None, time_limit: float) -> None:
+    ``expectations`` are files that come on top of what is shipped about it, None for none at all.
+    """
+
+    def __init__(
+        self, command: str | None, profile: str | None, time_limit: float, expectations: Sequence[Path] | None = ()
+    ) -> None:
         self._session = AdapterSession(adapter_process(command, time_limit))
         try:
             self.about: Started = self._session.start()
             self.profile = choose_profile(self.about, profile)[0]
+            own = self.profile == choose_profile(self.about, None)[0]
+            self.declared = Declared() if expectations is None else declared_for(self.about, expectations, shipped=own)
         except Misbehaviour as failure:
             raise ValueError(f"the adapter {failure}") from None
         except ValueError:
             self._session.stop()
             raise
-        self._allows = Needs(self.about)
+        self.explained: Counter[str] = Counter()
+        self.avoided: Counter[str] = Counter()
+        self._has = Needs(self.about)
 
     def perform(self, written: Written) -> Divergence | None:
         """Send a program as a whole, and compare what comes back step by step."""
+        self.explained = Counter()
         answer = self._session.ask(self.message(written)).what
         whole = len(written.vector["steps"])
         match answer:
@@ -124,40 +165,44 @@ class BehindAdapter:
         return _leaks(written, answer.leaks)
 
     def explains(self, written: Written, difference: Difference) -> bool:
-        """Tell whether a difference is a declared one."""
-        return False
+        """Tell whether a difference is a declared one, and count it if so."""
+        found = self.declared.explains(_step(written.vector, difference.path), difference)
+        if found is not None:
+            self.explained[found.why.reason] += 1
+        return found is not None
 
     def message(self, written: Written) -> dict[str, Any]:
         """Return the vector as it is sent: where destructors wait, with a settle in steps that call them."""
         vector = {**HEAD, **written.vector, "rules": None}
         del vector["rules"], vector["title"]
         if self.about.defers:
-            native = any("native" in function for function in vector.get("functions", {}).values())
             vector["steps"] = [
-                {**step, "settle": True} if seen["events"] or native else step
+                {**step, "settle": True} if seen["events"] else step
                 for step, seen in zip(vector["steps"], written.observations, strict=True)
             ]
         return vector
 
-    def allows(self, step: Mapping[str, Any]) -> bool:
-        """Tell whether the adapter has what a step needs."""
-        return self._allows(step)
+    def allows(self, step: Mapping[str, Any], machine: Machine) -> bool:
+        """Tell whether the adapter has what a step needs, and nothing declares that it is left out."""
+        if not self._has(step):
+            return False
+        found = self.declared.avoids(step, machine)
+        if found is not None:
+            self.avoided[found.why.reason] += 1
+        return found is None
+
+    def adapted(self, shared: dict[str, Any]) -> dict[str, Any]:
+        """Return functions without the steps that the implementation may not be given, and modules if it has any."""
+        return adapted(shared, self.about, self._inside)
+
+    def _inside(self, step: Mapping[str, Any]) -> bool:
+        if not self._has(step):
+            return False
+        found = self.declared.avoids_inside(step)
+        if found is not None:
+            self.avoided[found.why.reason] += 1
+        return found is None
 
     def close(self) -> None:
         """End the adapter."""
         self._session.stop()
-
-
-@dataclass(frozen=True)
-class Needs:
-    """Tell of a step whether an adapter that says ``about`` of itself has what it needs."""
-
-    about: Started
-
-    def __call__(self, step: Mapping[str, Any]) -> bool:
-        """Return true where operation and features are there."""
-        from capsule_model.trace.needs import needs
-
-        if step["op"] not in self.about.ops:
-            return False
-        return needs({"steps": [step]}) <= self.about.features

@@ -9,7 +9,7 @@ from capsule_model.memory import NULL
 from capsule_model.objects import Capsule
 from capsule_model.trace.execute import Machine
 
-__all__ = ["outcome_of", "situation_of", "state_key"]
+__all__ = ["outcome_of", "situation_of", "state_key", "words_of"]
 
 # Which argument of an operation is the capsule.
 _CAPSULES = ("capsule", "op", "o", "ob", "obj", "x")
@@ -42,6 +42,41 @@ def outcome_of(observation: Mapping[str, Any]) -> str:
 def state_key(op: str, situation: str, outcome: str) -> str:
     """Return the name of a state: the operation, what it met, and how it ended."""
     return f"{op} ({situation}): {outcome}"
+
+
+def words_of(machine: Machine, argument: Any) -> set[str]:
+    """Return what an argument is in the machine's present state, in the words of fuzz-expectations.md."""
+    if argument is None:
+        return {"NULL"}
+    if not isinstance(argument, Mapping):
+        return {"number"}
+    if "cstr" in argument or "hex" in argument:
+        raw = argument["cstr"].encode("utf-8", "surrogateescape") if "cstr" in argument else None
+        return _words_of_text(bytes.fromhex(argument["hex"]) if raw is None else raw)
+    if "ref" not in argument:
+        form: str = next(iter(argument))
+        return {{"ptr": "pointer", "function": "function"}.get(form, "no capsule")}
+    address = machine.tokens.address.get(argument["ref"], NULL)
+    struct = machine.py.objects.get(address)
+    if not isinstance(struct, Capsule):
+        return _words_of_text(machine.py.memory.peek_string(address)) if struct is None else {"no capsule"}
+    words = {"capsule"}
+    if struct.destructor != NULL:
+        words.add("with destructor")
+    if struct.pointer == NULL:
+        words.add("without pointer")
+    if struct.name == NULL:
+        words.add("without name")
+    elif "not UTF-8" in _words_of_text(machine.py.memory.peek_string(struct.name)):
+        words.add("named not UTF-8")
+    return words
+
+
+def _words_of_text(raw: bytes | None) -> set[str]:
+    try:
+        return {"text"} if raw is None or raw.decode() is not None else set()
+    except UnicodeDecodeError:
+        return {"text", "not UTF-8"}
 
 
 def _shape(machine: Machine, given: Any) -> str:

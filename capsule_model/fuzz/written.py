@@ -16,7 +16,9 @@ from capsule_model.profiles import Profile
 from capsule_model.trace.execute import BadVector, Machine
 from capsule_model.undefined import Abort, NotModelled, UndefinedBehavior
 
-__all__ = ["Written", "performed", "write"]
+__all__ = ["Allowed", "Written", "performed", "write"]
+
+Allowed = Callable[[Step, Machine], bool]
 
 # How many of the beginnings that reached something new one case may hand on, and how long they may be.
 MOST_KEPT, LONGEST_KEPT = 2, 60
@@ -74,17 +76,17 @@ def write(
     profile: Profile,
     steps: int,
     learnt: Learnt,
-    allowed: Callable[[Mapping[str, Any]], bool] = lambda step: True,
-    functions: Callable[[dict[str, Any]], dict[str, Any]] = lambda functions: functions,
+    allowed: Allowed = lambda step, machine: True,
+    adapted: Callable[[dict[str, Any]], dict[str, Any]] = lambda shared: shared,
 ) -> Written:
     """Write a program of ``steps`` steps and those that give back what it owns; rules are observed meanwhile.
 
     Kinds of steps are weighed by what was learnt, and some programs go on from a beginning that reached a rare state.
-    ``allowed`` says of a step whether the implementation may be given it, ``functions`` changes what programs declare.
+    ``allowed`` says of a step whether the implementation may be given it in the machine's state, ``adapted`` changes
+    what programs declare: functions and modules.
     """
     prefix = choices.pick(learnt.prefixes) if learnt.prefixes and choices.often(FROM_PREFIX) else None
-    shared = world(choices, profile)
-    shared["functions"] = functions(shared["functions"])
+    shared = adapted(world(choices, profile))
     if prefix is not None:
         shared = prefix["shared"]
     written = Written({**shared, "steps": []})
@@ -117,9 +119,7 @@ def performed(vector: Mapping[str, Any], profile: Profile) -> Written:
     return written
 
 
-def _write(
-    writer: _Writer, steps: int, beginning: tuple[Step, ...] | list[Step], allowed: Callable[[Step], bool]
-) -> None:
+def _write(writer: _Writer, steps: int, beginning: tuple[Step, ...] | list[Step], allowed: Allowed) -> None:
     programs, machine = writer.programs, writer.machine
     for step in beginning:
         writer.take(step, "prefix")
@@ -127,7 +127,7 @@ def _write(
     refused = 0
     while len(made) < steps or programs.waiting:
         step = programs.next_step(machine)
-        if allowed(step):
+        if allowed(step, machine):
             writer.take(step, programs.kind)
             refused = 0
         elif (refused := refused + 1) > 1_000:
@@ -135,7 +135,9 @@ def _write(
         else:
             _forget(programs, step)
     for step in programs.closing_steps(machine):
-        writer.take(step, CLOSING)
+        # What gives back references is needed, whatever it is.
+        if "leave" not in step or allowed(step, machine):
+            writer.take(step, CLOSING)
 
 
 def _forget(programs: Programs, step: Step) -> None:
