@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from capsule_model.conform.runner import expected_differences
@@ -47,7 +47,7 @@ def complete(
     ``at_last`` says what is expected of an observation of the last step; left out, all that can be. Raises as
     ``as_vector`` does.
     """
-    shared = {key: program[key] for key in ("functions", "modules") if program.get(key)}
+    shared = {key: value for key, value in _needed(program).items() if value}
     steps = [dict(step) for step in program["steps"]]
     last = len(steps) - 1
     try:
@@ -72,6 +72,30 @@ def complete(
     if seen.leaks:
         vector["leaks"] = seen.leaks
     return _with_requirements(vector, profile)
+
+
+def _needed(program: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the modules of a program, and those of its functions that something refers to."""
+    functions, modules = program.get("functions", {}), program.get("modules", {})
+    wanted: set[str] = set()
+    waiting = list(_functions_in([program["steps"], modules]))
+    while waiting:
+        name = waiting.pop()
+        if name not in wanted and name in functions:
+            wanted.add(name)
+            waiting += _functions_in(functions[name])
+    return {"functions": {name: functions[name] for name in functions if name in wanted}, "modules": modules}
+
+
+def _functions_in(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        if isinstance(name := value.get("function"), str):
+            yield name
+        for inner in value.values():
+            yield from _functions_in(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _functions_in(inner)
 
 
 def last_step(divergence: Divergence) -> int:

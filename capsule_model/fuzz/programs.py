@@ -14,7 +14,7 @@ from capsule_model.fuzz.worlds import EXCEPTIONS, READERS, Choices, Seeded, Step
 from capsule_model.profiles import Profile
 from capsule_model.trace.execute import Machine
 
-__all__ = ["KINDS", "Choices", "Programs", "Seeded", "kinds_by_weight", "world"]
+__all__ = ["KINDS", "Choices", "Programs", "Seeded", "Step", "kinds_by_weight", "world"]
 
 NAMES = ("mod.attr", "mod.attr2", "mod", "", "cm_fuzz.cap", "cm_fuzz.sub.cap", "é.ü", "Mod.attr")
 RAW_NAMES = ("6d6f64ff", "6d6f642e61747472006578747261", "6d6f64fe")

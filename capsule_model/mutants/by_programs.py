@@ -40,7 +40,8 @@ def spread(found: Sequence[int | None]) -> tuple[int | None, int | None]:
 def by_hypothesis(open: Open, profile: Profile, examples: int = EXAMPLES) -> int | None:
     """Return after how many steps the state machine notices a mutant, None where it does not.
 
-    The programs are the same in every run. Needs the extra ``fuzz``.
+    Which programs these are depends on the version of Hypothesis, and on the modules that are loaded, whose constants
+    it tries. Needs the extra ``fuzz``.
     """
     from hypothesis import HealthCheck, Phase, settings
     from hypothesis.stateful import run_state_machine_as_test
@@ -55,6 +56,7 @@ def by_hypothesis(open: Open, profile: Profile, examples: int = EXAMPLES) -> int
 
         def __init__(self, shared: dict[str, Any]) -> None:
             self.inner = open(shared)
+            self.before = made
 
         def step(self, step: dict[str, Any], path: str) -> dict[str, Any]:
             nonlocal made
@@ -65,7 +67,7 @@ def by_hypothesis(open: Open, profile: Profile, examples: int = EXAMPLES) -> int
             return self.inner.close()
 
     class Scored(machine(Counting, profile)):  # type: ignore[misc]
-        """A machine that notes how many steps there were when it first failed: later ones repeat the failure."""
+        """A machine that notes how many steps there were when it first failed: later ones are about that failure."""
 
         def teardown(self) -> None:
             nonlocal first
@@ -73,7 +75,7 @@ def by_hypothesis(open: Open, profile: Profile, examples: int = EXAMPLES) -> int
                 super().teardown()
             finally:
                 if self.diverged and first is None:
-                    first = made
+                    first = self.opened.before + len(self.lockstep.steps)
 
     bounded = settings(
         max_examples=examples,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from rich.console import Console
 from capsule_model.command_line import input_error
 from capsule_model.conform.commands import progress
 from capsule_model.mutants.registry import MUTANTS
-from capsule_model.mutants.scores import Bounds, document, faults, of_other_parties, score_all
+from capsule_model.mutants.scores import Bounds, faults, json_text, of_other_parties, score_all
 from capsule_model.mutants.show import page, table, totals
 from capsule_model.trace.wording import clean
 from capsule_model.whole import write_whole
@@ -46,7 +45,7 @@ def mutants(
     for line in found:
         console.print(f"finding: {line}")
     for option, file, text in (
-        ("--json", json_file, json.dumps(document(entries), indent=1, ensure_ascii=False) + "\n"),
+        ("--json", json_file, json_text(entries)),
         ("--markdown", markdown, page(entries)),
     ):
         if file is not None:
@@ -60,7 +59,10 @@ def mutants(
 def _of_others(chosen: set[str], bounds: Bounds) -> list[dict[str, Any]]:
     """Return the entries of what is not known here; raise `ValueError` for an id that nobody knows."""
     elsewhere = chosen - MUTANTS.keys()
-    entries = of_other_parties(elsewhere, bounds) if elsewhere else []
+    try:
+        entries = of_other_parties(elsewhere, bounds) if elsewhere else []
+    except ValueError as error:
+        raise ValueError(f"--only: {clean(str(error), 300)}") from None
     for id in sorted(elsewhere - {entry["id"] for entry in entries}):
         raise ValueError(f"--only {clean(id, 80)}: no such mutant; expected an id such as {next(iter(MUTANTS))}")
     return entries

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -19,7 +20,17 @@ from capsule_model.mutants.registry import MUTANTS, mutant_named
 from capsule_model.mutants.session import loaded, opener
 from capsule_model.profiles import profile_named
 
-__all__ = ["OTHER_PARTIES", "PARTY", "Bounds", "document", "faults", "of_other_parties", "score", "score_all"]
+__all__ = [
+    "OTHER_PARTIES",
+    "PARTY",
+    "Bounds",
+    "document",
+    "faults",
+    "json_text",
+    "of_other_parties",
+    "score",
+    "score_all",
+]
 
 PARTY = "capsule"
 # By party: the module whose ``scores`` gives the same entries. It is imported where it is installed.
@@ -116,6 +127,14 @@ def document(entries: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return the result as JSON has it."""
     survivors = [entry["id"] for entry in entries if not any(entry["killed_by"].values())]
     return {"format": 1, "mutants": list(entries), "survivors": survivors}
+
+
+def json_text(entries: Sequence[dict[str, Any]]) -> str:
+    """Return the result as it stands in a file: a line for each mutant."""
+    whole = document(entries)
+    lines = ",\n".join(json.dumps(entry, ensure_ascii=False) for entry in whole["mutants"])
+    survivors = json.dumps(whole["survivors"])
+    return f'{{"format": {whole["format"]}, "mutants": [\n{lines}\n], "survivors": {survivors}}}\n'
 
 
 def faults(entries: Sequence[dict[str, Any]]) -> list[str]:
