@@ -24,7 +24,10 @@ class Needs:
     """Tell of a step whether an adapter that says ``about`` of itself has what it needs."""
 
     def __init__(self, about: Started) -> None:
-        self._about = about
+        self._ops, self._features = about.ops, about.features
+        # An exception that is left meets the next destructor.
+        if "compiled-destructors" not in about.features:
+            self._features -= {"error-indicator"}
         # With what stands in a step besides its arguments, what it needs is the same for all of its operation.
         self._known: dict[tuple[str, bool], bool] = {}
 
@@ -33,8 +36,7 @@ class Needs:
         key = step["op"], "pending" in step or bool(step.get("leave"))
         known = self._known.get(key)
         if known is None:
-            has = key[0] in self._about.ops and needs({"steps": [step]}) <= self._about.features
-            known = self._known[key] = has
+            known = self._known[key] = key[0] in self._ops and needs({"steps": [step]}) <= self._features
         return known
 
 

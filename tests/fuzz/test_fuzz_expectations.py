@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from capsule_model.conform.answers import Started
 from capsule_model.fuzz.declared import Declared, declared_for, load_declared
 from capsule_model.fuzz.engine import Open, Vectors
 from capsule_model.fuzz.implementations import BehindAdapter
-from capsule_model.fuzz.lacking import adapted
+from capsule_model.fuzz.lacking import Needs, adapted
 from capsule_model.fuzz.learnt import Learnt
 from capsule_model.fuzz.lockstep import Divergence
 from capsule_model.fuzz.patterns import alike, fits, without
@@ -33,10 +34,11 @@ from capsule_model.profiles import profile_named
 from capsule_model.trace.contract import operations
 from capsule_model.trace.execute import Machine
 from capsule_model.trace.expectation import Difference
-from capsule_model.trace.needs import FEATURES
+from capsule_model.trace.needs import FEATURES, operations_used
 
 PROFILE = "cpython-3.11"
 SETTERS = ["PyCapsule_SetPointer", "PyCapsule_SetName", "PyCapsule_SetDestructor", "PyCapsule_SetContext"]
+SETTERS_SET = set(SETTERS)
 SHIPPED = specs() / "expectations" / "fuzz" / "pypy.toml"
 
 # The model behind the protocol, with a word more in each struct, that dies of a setter's NULL; a test may add to it.
@@ -208,19 +210,26 @@ def test_functions_are_seen_where_destructors_wait() -> None:
     assert adapted(shared, started(), lambda step: True)["functions"] == shared["functions"]
 
 
-def test_an_entry_for_steps_inside_takes_them_out_of_functions() -> None:
-    """What PyPy dies of in a destructor is in no destructor of a program for it, and in those for others."""
+def test_modules_destroy_nothing_while_an_exception_is_pending_that_nobody_sees() -> None:
+    """Without `compiled-destructors` no module's capsule has a destructor, and no step meets or leaves an exception."""
     profile = profile_named(PROFILE)
-    declared = declared_for(started(), ())
+    about = replace(started(), features=frozenset(FEATURES) - {"compiled-destructors"})
+    shared = [world(Seeded(seed), profile) for seed in range(4)]
+    assert '"destructor": {' in json.dumps([one["modules"] for one in shared])
+    without_any = [adapted(one, about, Needs(about)) for one in shared]
+    assert '"destructor": {' not in json.dumps([one["modules"] for one in without_any])
+    assert '"leave"' not in json.dumps([one["functions"] for one in without_any])
+    assert not Needs(about)({"op": "Py_DECREF", "args": {}, "pending": {"type": "KeyError"}})
 
-    def setters(declared: Declared) -> int:
-        shared = adapted(world(Seeded(3), profile), started(), lambda step: declared.avoids_inside(step) is None)
-        return sum(
-            step["op"] in SETTERS for function in shared["functions"].values() for step in function.get("steps", ())
-        )
 
-    assert setters(Declared()) > 0
-    assert setters(declared) == 0
+def test_an_entry_for_steps_inside_takes_them_out_of_functions(lie: Lie, declare: Callable[[str], Path]) -> None:
+    """What an implementation dies of in a destructor is in no destructor of a program, and in the program itself."""
+    file = declare(AVOID.replace('args = { capsule = ["NULL"] }', "inside = true"))
+    made = [case["made"].vector for case in cases(opened(lie("EXTRA = False"), file), 4)]
+    plain = [case["made"].vector for case in cases(opened(lie("EXTRA = False")), 4)]
+    assert not SETTERS_SET & {op for vector in made for op in operations_used({**vector, "steps": []})}
+    assert SETTERS_SET & {op for vector in plain for op in operations_used({**vector, "steps": []})}
+    assert SETTERS_SET & {step["op"] for vector in made for step in vector["steps"]}
 
 
 def test_one_of_several_steps_is_kept() -> None:
@@ -372,6 +381,17 @@ def test_shipped_entries_apply_to_their_versions_alone() -> None:
     assert declared_for(started(version="9.0.0"), ()) == Declared()
     assert declared_for(started("cpython"), ()) == Declared()
     assert declared_for(started(), (), shipped=False) == Declared()
+
+
+@pytest.mark.parametrize("name", ["pypy39", "pypy311", "pypy311v8"])
+def test_every_shipped_entry_is_needed(name: str) -> None:
+    """The committed results of each PyPy have no divergence, and met each entry that is about its version."""
+    report = json.loads((specs() / "results" / "fuzz" / f"{name}.json").read_text(encoding="utf-8"))
+    declared = declared_for(started(version=report["implementation"]["version"]), ()).reasons()
+    assert report["divergences"] == []
+    for sort, reasons in declared.items():
+        assert report[sort].keys() == set(reasons)
+        assert not [reason for reason, count in report[sort].items() if count == 0]
 
 
 def test_what_is_declared_has_one_hash_in_every_process() -> None:
