@@ -169,6 +169,8 @@ def _arguments(name: str, argument: Any) -> Iterator[Any]:
         yield None
     if name == "name" and argument != {"cstr": _SHORT[0]}:
         yield {"cstr": _SHORT[0]}
+    if name == "context" and "ref" in argument:
+        yield {"ptr": "p1"}
     if "ptr" in argument and argument["ptr"] != "p1":
         yield {"ptr": "p1"}
     if "object" in argument and argument["object"] not in ("None", "int"):

@@ -35,8 +35,8 @@ SMALLEST: dict[str, tuple[Open, list[str]]] = {
     "import": (differing_in("import-no-block-keeps-error"), ["PyCapsule_Import"]),
     "attribute": (differing_in("no-dict-hint"), ["PyCapsule_New", "PyObject_SetAttrString"]),
     "layout": (differing_in("gc-capsule"), ["PyCapsule_New", "layout"]),
-    "crash": (with_fault(dies_of_contexts), ["PyCapsule_New", "PyCapsule_SetDestructor", "PyCapsule_SetContext"]),
-    "inside a destructor": (with_fault(forgets_inner_results), ["PyCapsule_Import"]),
+    "crash": (with_fault(dies_of_contexts), ["PyCapsule_New", "PyCapsule_SetContext"]),
+    "inside a destructor": (with_fault(forgets_inner_results), ["PyCapsule_New", "Py_DECREF"]),
 }
 
 
