@@ -153,7 +153,7 @@ class Declared:
 
     def digest(self) -> str:
         """Return the hash of what is declared, the same in every process."""
-        entries = [asdict(entry) for entry in self.avoid] + [asdict(entry) for entry in self.explained]
+        entries = [*map(asdict, self.avoid), *map(asdict, self.explained)]
         return hash16([{**entry, "ops": sorted(entry["ops"])} for entry in entries])
 
 
