@@ -127,9 +127,9 @@ def _names(code: CodeType) -> set[str]:
 
 
 @cache
-def _noting(module: ModuleType) -> list[tuple[FunctionType, CodeType, CodeType]]:
-    """Return each marked function of a module with its plain code and the code that notes."""
-    swaps: list[tuple[FunctionType, CodeType, CodeType]] = []
+def _noting(module: ModuleType) -> list[tuple[FunctionType, CodeType]]:
+    """Return each marked function of a module with the code that notes."""
+    swaps: list[tuple[FunctionType, CodeType]] = []
     tree = ast.parse(inspect.getsource(module))
     _Marker(_marks(module)).visit(tree)
     flags = __future__.annotations.compiler_flag
@@ -139,7 +139,7 @@ def _noting(module: ModuleType) -> list[tuple[FunctionType, CodeType, CodeType]]
     for code in (inner for body in bodies for inner in _codes(body)):
         function = functions.get(code.co_qualname)
         if function is not None and _NOTE in _names(code):
-            swaps.append((function, function.__code__, code))
+            swaps.append((function, code))
     return swaps
 
 
@@ -158,12 +158,14 @@ def observed(more: Iterable[ModuleType] = ()) -> Iterator[Sink]:
     swaps = [swap for module in modules for swap in _noting(module)]
     for module in modules:
         setattr(module, _NOTE, note)
-    for function, _, noting in swaps:
+    # Not what was there the first time: it may have been exchanged since, as tests do that seed a fault.
+    plain = [function.__code__ for function, _ in swaps]
+    for function, noting in swaps:
         function.__code__ = noting
     try:
         yield sink
     finally:
-        for function, plain, _ in swaps:
-            function.__code__ = plain
+        for (function, _), code in zip(swaps, plain, strict=True):
+            function.__code__ = code
         for module in modules:
             delattr(module, _NOTE)

@@ -253,3 +253,15 @@ def test_an_ordinary_run_executes_the_plain_code(monkeypatch: pytest.MonkeyPatch
     assert used[-1] is not plain
     assert ("0", "PyCapsule_New/returns-capsule") in reached
     assert ("1", "Py_DECREF/last-reference-deallocates") in reached
+
+
+def test_what_was_exchanged_meanwhile_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Observing puts back the code that it found, and not the one of the first time, so that a seeded fault lasts."""
+    with observed():
+        pass
+    function = capsule_model.capsule.PyCapsule_GetContext
+    other = function.__code__.replace(co_name="exchanged")
+    monkeypatch.setattr(function, "__code__", other)
+    with observed():
+        assert function.__code__ is not other
+    assert function.__code__ is other

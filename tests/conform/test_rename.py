@@ -20,8 +20,8 @@ from rename_samples import Step, get, new, string, vector
 
 from capsule_model.conform.rename import renamed, renaming_of
 from capsule_model.conform.runner import expected_differences
-from capsule_model.locate import specs
 from capsule_model.profiles import PROFILES
+from capsule_model.suites import SUITES, vectors_of
 from capsule_model.trace.contract import vector_schema
 from capsule_model.trace.execute import run
 from capsule_model.trace.expectation import holds
@@ -30,7 +30,7 @@ from capsule_model.trace.meaning import Known, faults
 from capsule_model.trace.schema import Validator
 
 ROOT = Path(__file__).resolve().parents[2]
-VECTORS = load(specs() / "vectors").vectors
+VECTORS = [vector for suite in SUITES for vector in load(vectors_of(suite)).vectors]
 PROFILE = PROFILES["cpython-3.13"]
 
 WORDS = st.text("abyzABYZ_09é", max_size=6)
