@@ -60,6 +60,7 @@ class _Server:
         self._log: Path | None = None
         self._read = 0
         self._rest = b""
+        self._ended = False
 
     def perform(self, requests: Sequence[Mapping[str, Any]], limit: int) -> tuple[int, bytes, str, str]:
         """Have requests answered in a process of their own; return exit code, answers, standard error and log."""
@@ -71,8 +72,10 @@ class _Server:
             for name in ("out", "err"):
                 (self._scratch / name).unlink(missing_ok=True)
             told = self._ask({"folder": str(self._scratch), "limit": limit}, limit + _GRACE)
-            if told is not None or self._process is None or self._process.poll() is None:
+            if not self._ended:
                 break
+            # Its end of the pipe is closed a moment before it is gone.
+            self.stop()
         code = -signal.SIGALRM if told is None else int(told["code"])
         if told is None:
             self.stop()
@@ -105,6 +108,7 @@ class _Server:
                 start_new_session=True,
             )
         self._rest = b""
+        self._ended = False
         told = self._line(_START_SECONDS)
         if told is None:
             code = self._process.poll()
@@ -133,6 +137,7 @@ class _Server:
             ready, _, _ = select.select([stream], [], [], max(end - time.monotonic(), 0))
             chunk = os.read(stream.fileno(), 4096) if ready else b""
             if not chunk:
+                self._ended = bool(ready)
                 return None
             self._rest += chunk
         line, _, self._rest = self._rest.partition(b"\n")
