@@ -217,7 +217,7 @@ def machine(session_factory: Callable[[dict[str, Any]], Session], profile: Profi
     return with_settings(type("LockstepHere", (LockstepMachine,), space))
 
 
-def with_settings(made: type[M]) -> type[M]:
-    """Return a machine that leaves shrinking to its failures, unless other settings are given."""
-    made.TestCase.settings = SETTINGS
+def with_settings(made: type[M], own: settings = SETTINGS) -> type[M]:
+    """Return a machine with settings of its own, by which most leave shrinking to their failures."""
+    made.TestCase.settings = own
     return made

@@ -9,15 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
+from capsule_model.fuzz import machine
 from capsule_model.fuzz.broken import RuleBroken, Wrong
 from capsule_model.fuzz.machine import with_settings
 from capsule_model.fuzz.on_real import running_profile
 from capsule_model.fuzz.real import Boxed, api, is_supported, object_at, refcount
 
-__all__ = ["ConsumerMachine", "ProducerMachine", "consumer_machine", "producer_machine"]
+__all__ = ["SETTINGS", "ConsumerMachine", "ProducerMachine", "consumer_machine", "producer_machine"]
+
+# What such a machine does is no program that a failure could make shorter itself.
+SETTINGS = settings(machine.SETTINGS, phases=[*machine.SETTINGS.phases, Phase.shrink])
 
 Step = dict[str, Any]
 FOREIGN: tuple[Any, ...] = (None, 1, "capsule", b"capsule", [], object())
@@ -227,7 +232,9 @@ def producer_machine(
     """
     _supported()
     space = {"produce": staticmethod(producer), "name": name, "live": live and staticmethod(live)}
-    return with_settings(type("ProducerHere", (ProducerMachine,), {**space, "__doc__": ProducerMachine.__doc__}))
+    return with_settings(
+        type("ProducerHere", (ProducerMachine,), {**space, "__doc__": ProducerMachine.__doc__}), SETTINGS
+    )
 
 
 def consumer_machine(
@@ -247,7 +254,9 @@ def consumer_machine(
         return boxes[-1].object
 
     space = {"consume": staticmethod(consumer), "make": staticmethod(make or plain), "name": name, "keeps": keeps}
-    return with_settings(type("ConsumerHere", (ConsumerMachine,), {**space, "__doc__": ConsumerMachine.__doc__}))
+    return with_settings(
+        type("ConsumerHere", (ConsumerMachine,), {**space, "__doc__": ConsumerMachine.__doc__}), SETTINGS
+    )
 
 
 def _supported() -> None:

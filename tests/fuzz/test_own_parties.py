@@ -12,7 +12,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from capsule_model.fuzz import consumer_machine, producer_machine
 from capsule_model.fuzz.broken import RuleBroken
-from capsule_model.fuzz.machine import SETTINGS
+from capsule_model.fuzz.own_parties import SETTINGS
 from capsule_model.fuzz.real import DESTRUCTOR, Keep, address_of, api, is_supported, object_at
 from capsule_model.trace.execute import run
 
@@ -166,3 +166,11 @@ def test_a_consumer_that_keeps_the_rules_passes() -> None:
 def test_a_faulty_consumer_is_found(consumer: Callable[[Any], Any], told: str) -> None:
     """Names, references on both ways out, fields and refusals are each looked at."""
     assert told in broken(consumer_machine(consumer, b"mine")).rule
+
+
+def test_the_program_of_a_failure_is_the_shortest() -> None:
+    """Hypothesis leaves out what the broken rule does not need: one capsule, of another name, handed over once."""
+    found = broken(consumer_machine(takes_any_name, b"mine"))
+    (vector,) = json.loads(str(found)[str(found).index('{"format"') :])["vectors"]
+    assert [step["op"] for step in vector["steps"]].count("PyCapsule_New") == 1
+    assert len(vector["steps"]) <= 3
