@@ -15,7 +15,7 @@ try:
 except ImportError:  # a machine without locks of files
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["Busy", "Case", "Journal", "case_in_hand", "journal", "read_cases"]
+__all__ = ["Busy", "Case", "Journal", "journal", "read_cases", "take_case_in_hand"]
 
 Case = dict[str, Any]
 BEGUN = b"+\n"
@@ -86,13 +86,19 @@ def read_cases(file: Path) -> list[Case]:
         return []
 
 
-def case_in_hand(file: Path) -> int | None:
-    """Return the number of the case that was begun and is not done, None where there is none."""
+def take_case_in_hand(file: Path) -> int | None:
+    """Return the number of the case that was begun and is not done, None where there is none.
+
+    The mark is taken off, so that a process that dies before it begins the case again is not counted against it.
+    """
     try:
-        cases, _, begun = _read(file)
+        cases, length, begun = _read(file)
     except FileNotFoundError:
         return None
-    return len(cases) if begun else None
+    if not begun:
+        return None
+    os.truncate(file, length)
+    return len(cases)
 
 
 def _read(file: Path) -> tuple[list[Case], int, bool]:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from importlib import import_module
 from typing import Any, Protocol
 
-from capsule_model.fuzz.journal import Case, case_in_hand
+from capsule_model.fuzz.journal import Case, take_case_in_hand
 from capsule_model.fuzz.local import Call, Died, Processes
 from capsule_model.fuzz.shard import Shard, close_engine, perform
 from capsule_model.trace.wording import clean
@@ -69,7 +69,7 @@ class Local:
         deaths: Counter[tuple[int, int]] = Counter()
 
         def again(place: int, died: Died) -> Call:
-            number = case_in_hand(now[place].file)
+            number = take_case_in_hand(now[place].file)
             if number is not None:
                 deaths[place, number] += 1
                 if deaths[place, number] == DEATHS:

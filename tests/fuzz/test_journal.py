@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from capsule_model.fuzz import journal as module
-from capsule_model.fuzz.journal import Busy, case_in_hand, journal, read_cases
+from capsule_model.fuzz.journal import Busy, journal, read_cases, take_case_in_hand
 
 
 def test_cases_are_there_as_soon_as_they_are_added(tmp_path: Path) -> None:
@@ -34,19 +34,21 @@ def test_a_broken_end_is_cut_off(torn: bytes, tmp_path: Path) -> None:
 
 
 def test_a_case_in_hand_is_known(tmp_path: Path) -> None:
-    """Who finds the process of a shard dead can tell a case that was begun from one that never was."""
+    """Who finds the process of a shard dead can tell a case that was begun from one that never was, once a death."""
     file = tmp_path / "j"
-    assert case_in_hand(file) is None
+    assert take_case_in_hand(file) is None
     with journal(file) as book:
         book.begin()
-        assert case_in_hand(file) == 0
+    assert take_case_in_hand(file) == 0
+    assert take_case_in_hand(file) is None
+    with journal(file) as book:
+        book.begin()
         book.add({"steps": 3})
-        assert case_in_hand(file) is None
-        book.begin()
-    assert case_in_hand(file) == 1
+    assert take_case_in_hand(file) is None
     with journal(file) as book:
-        assert book.cases == [{"steps": 3}]
-        assert case_in_hand(file) is None
+        book.begin()
+    assert take_case_in_hand(file) == 1
+    assert file.read_bytes() == b'+\n{"steps":3}\n'
 
 
 def test_no_journal_has_no_cases(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from capsule_model.fuzz.workers import Inline
 COUNTING = Path(__file__).with_name("counting_adapter.py")
 STEPS = 24_000
 JOBS = 2
+KILLS = 10
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="no /proc tells who is whose child")
 
@@ -43,13 +45,18 @@ class Killed:
         command = [sys.executable, "-m", "capsule_model", *arguments, "--corpus", str(self.corpus)]
         return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
-    def moment(self, process: subprocess.Popen[bytes], most: float) -> bool:
-        """Let a random while pass; return whether the process is still there."""
-        try:
-            process.wait(self.random.uniform(0, most))
-        except subprocess.TimeoutExpired:
-            return True
-        return False
+    def moments(self, cases: int) -> list[int]:
+        """Return ten random numbers of cases in their order, all of them well before the end."""
+        return sorted(self.random.choices(range(cases * 3 // 4), k=KILLS))
+
+    def reach(self, process: subprocess.Popen[bytes], cases: int) -> bool:
+        """Let a random moment pass until so many vectors were performed; return whether the process is still there."""
+        while True:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(self.random.uniform(0, 0.1))
+                return False
+            if self.cases() >= cases:
+                return True
 
     def cases(self) -> int:
         """Return how many vectors were performed, by whomever."""
@@ -91,35 +98,31 @@ def _children(process: int) -> Iterator[int]:
 def test_kill_9_of_the_command_at_ten_random_moments(whole: tuple[dict[str, object], int], tmp_path: Path) -> None:
     """After each kill the folder is whole and nothing that was done is gone; in the end all is as if undisturbed."""
     killed = Killed(tmp_path)
-    before = kills = 0
-    while kills < 10:
+    before = 0
+    for cases in killed.moments(whole[1]):
         process = killed.begin()
-        if not killed.moment(process, 2.5):
-            break
+        assert killed.reach(process, cases), "the campaign was at its end too early to be killed ten times"
         process.kill()
         process.wait()
-        kills += 1
         if (killed.corpus / "campaign.json").exists():
             _, now = killed.state()
             assert now.steps >= before
             before = now.steps
-    assert kills == 10, "the campaign was at its end too early to be killed ten times"
     assert without_time(killed.end()) == whole[0]
-    assert killed.cases() - whole[1] <= kills * JOBS
+    assert killed.cases() - whole[1] <= KILLS * JOBS
 
 
 def test_kill_9_of_its_processes_at_ten_random_moments(whole: tuple[dict[str, object], int], tmp_path: Path) -> None:
     """A process that is killed is replaced, and the campaign ends as if undisturbed."""
     killed = Killed(tmp_path)
     process = killed.begin()
-    kills = 0
-    while kills < 10 and killed.moment(process, 0.4):
-        children = sorted(_children(process.pid))
-        if children:
-            os.kill(killed.random.choice(children), signal.SIGKILL)
-            kills += 1
-    assert kills == 10, "the campaign was at its end too early to be killed ten times"
+    for cases in killed.moments(whole[1]):
+        children: list[int] = []
+        while not children:
+            assert killed.reach(process, cases), "the campaign was at its end too early to be killed ten times"
+            children = sorted(_children(process.pid))
+        os.kill(killed.random.choice(children), signal.SIGKILL)
     assert process.wait() == 0
     state, now = killed.state()
     assert without_time(state) == without_time(now) == whole[0]
-    assert killed.cases() - whole[1] <= kills
+    assert killed.cases() - whole[1] <= KILLS
