@@ -44,12 +44,14 @@ def adapted(shared: Mapping[str, Any], about: Started, inside: Callable[[Step], 
     """Return what programs declare, as an adapter can have it.
 
     Scripts keep the steps that ``inside`` allows. Native functions become scripts where destructors wait, since nobody
-    could see whether they were called; and where the adapter has none.
+    could see whether they were called; and where the adapter has none. One that leaves an exception also becomes a
+    script where no function that is called after it could meet the exception, as a collection has it.
     """
     scripts = about.defers or "native-destructors" not in about.features
+    deaf = "compiled-destructors" not in about.features
     functions: dict[str, Any] = {}
     for name, function in shared["functions"].items():
-        if scripts and "native" in function:
+        if "native" in function and (scripts or (deaf and function["native"] == "PyErr_NoMemory")):
             function = {"kind": "destructor", "max_calls": 64, "steps": _SCRIPTS[function["native"]]}
         if "steps" in function:
             function = {**function, "steps": [step for step in function["steps"] if inside(step)]}

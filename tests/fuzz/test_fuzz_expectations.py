@@ -222,6 +222,14 @@ def test_modules_destroy_nothing_while_an_exception_is_pending_that_nobody_sees(
     assert not Needs(about)({"op": "Py_DECREF", "args": {}, "pending": {"type": "KeyError"}})
 
 
+def test_no_function_leaves_an_exception_to_one_that_cannot_meet_it() -> None:
+    """A collection clears capsules one after another: what a dying one leaves, a callback through ctypes would lose."""
+    about = replace(started(), features=frozenset(FEATURES) - {"compiled-destructors"})
+    functions = adapted(world(Seeded(1), profile_named(PROFILE)), about, Needs(about))["functions"]
+    assert functions["d_no_memory"]["steps"] == []
+    assert {"PyErr_Clear"} <= {function.get("native") for function in functions.values()}
+
+
 def test_an_entry_for_steps_inside_takes_them_out_of_functions(lie: Lie, declare: Callable[[str], Path]) -> None:
     """What an implementation dies of in a destructor is in no destructor of a program, and in the program itself."""
     file = declare(AVOID.replace('args = { capsule = ["NULL"] }', "inside = true"))
