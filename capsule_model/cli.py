@@ -242,8 +242,8 @@ def fuzz(
     time_limit: float,
 ) -> int:
     """Look for differences with programs made by chance, model and implementation in lockstep."""
+    from capsule_model.fuzz.campaign.engine import Open
     from capsule_model.fuzz.command import fuzz as run_fuzz
-    from capsule_model.fuzz.engine import Open
 
     if profile is not None and adapter is None:
         raise click.UsageError("--profile is for --adapter; this interpreter has a profile of its own")

@@ -17,11 +17,11 @@ from rich.console import Console
 
 from capsule_model.conform.report import write_json
 from capsule_model.fuzz.batch.states import words
-from capsule_model.fuzz.campaign import Budget, Sizes, campaign, settle_all, so_far
-from capsule_model.fuzz.corpus import Corpus, State
-from capsule_model.fuzz.display import live, print_outcome
-from capsule_model.fuzz.engine import Open
-from capsule_model.fuzz.workers import Inline, Local, OnDask, Workers
+from capsule_model.fuzz.campaign.corpus import Corpus, State
+from capsule_model.fuzz.campaign.display import live, print_outcome
+from capsule_model.fuzz.campaign.engine import Open
+from capsule_model.fuzz.campaign.rounds import Budget, Sizes, campaign, settle_all, so_far
+from capsule_model.fuzz.campaign.workers import Inline, Local, OnDask, Workers
 from capsule_model.trace.wording import clean
 
 __all__ = ["fuzz", "seconds_of"]

@@ -22,8 +22,8 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
-from capsule_model.fuzz.engine import COMPACT, EVERY, Compact, Open
-from capsule_model.fuzz.learnt import Learnt
+from capsule_model.fuzz.campaign.engine import COMPACT, EVERY, Compact, Open
+from capsule_model.fuzz.campaign.learnt import Learnt
 from capsule_model.whole import write_whole
 
 __all__ = ["main", "measure"]

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from capsule_model.fuzz.campaign import Budget, Sizes, campaign
-from capsule_model.fuzz.corpus import Corpus, State
-from capsule_model.fuzz.engine import Open, Vectors
-from capsule_model.fuzz.journal import Case
-from capsule_model.fuzz.learnt import Learnt
-from capsule_model.fuzz.workers import Workers
+from capsule_model.fuzz.campaign.corpus import Corpus, State
+from capsule_model.fuzz.campaign.engine import Open, Vectors
+from capsule_model.fuzz.campaign.journal import Case
+from capsule_model.fuzz.campaign.learnt import Learnt
+from capsule_model.fuzz.campaign.rounds import Budget, Sizes, campaign
+from capsule_model.fuzz.campaign.workers import Workers
 
 # The model of 3.9 held to what 3.13 does: differences of several causes.
 OTHER_VERSION = f"{sys.executable} -m capsule_model.conform.controls model cpython-3.9"

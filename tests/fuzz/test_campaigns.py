@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from campaign_samples import DIFFERENT, SAME, Deadly, run, without_time
 
-from capsule_model.fuzz.campaign import SHARDS, Budget, Progress, Sizes, campaign, round_steps, so_far
-from capsule_model.fuzz.corpus import Corpus, State
-from capsule_model.fuzz.engine import Compact, Open
-from capsule_model.fuzz.learnt import KEPT, Learnt
+from capsule_model.fuzz.campaign.corpus import Corpus, State
+from capsule_model.fuzz.campaign.engine import Compact, Open
+from capsule_model.fuzz.campaign.learnt import KEPT, Learnt
+from capsule_model.fuzz.campaign.rounds import SHARDS, Budget, Progress, Sizes, campaign, round_steps, so_far
+from capsule_model.fuzz.campaign.workers import Inline, Local
 from capsule_model.fuzz.programs import KINDS, kinds_by_weight
-from capsule_model.fuzz.workers import Inline, Local
 
 STEPS = 2_500
 

@@ -15,8 +15,8 @@ import pytest
 from campaign_samples import DIFFERENT, run, without_time
 
 from capsule_model.cli import run as command
-from capsule_model.fuzz.campaign import Progress
-from capsule_model.fuzz.workers import Inline, OnDask
+from capsule_model.fuzz.campaign.rounds import Progress
+from capsule_model.fuzz.campaign.workers import Inline, OnDask
 
 pytest.importorskip("distributed", reason="the extra dask is not installed")
 

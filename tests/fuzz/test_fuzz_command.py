@@ -13,9 +13,9 @@ from campaign_samples import OTHER_VERSION
 from rich.console import Console
 
 from capsule_model.cli import run
-from capsule_model.fuzz.campaign import Progress
+from capsule_model.fuzz.campaign.display import live
+from capsule_model.fuzz.campaign.rounds import Progress
 from capsule_model.fuzz.command import seconds_of
-from capsule_model.fuzz.display import live
 from capsule_model.locate import specs
 
 MODEL = f"{sys.executable} -m capsule_model.conform.controls model cpython-3.13"

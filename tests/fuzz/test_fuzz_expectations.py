@@ -19,16 +19,16 @@ import pytest
 
 from capsule_model.cli import main
 from capsule_model.conform.answers import Started
-from capsule_model.fuzz.declared import Declared, declared_for, load_declared
-from capsule_model.fuzz.engine import Open, Vectors
-from capsule_model.fuzz.implementations import BehindAdapter
-from capsule_model.fuzz.lacking import Needs, adapted
-from capsule_model.fuzz.learnt import Learnt
+from capsule_model.fuzz.campaign.declared import Declared, declared_for, load_declared
+from capsule_model.fuzz.campaign.engine import Open, Vectors
+from capsule_model.fuzz.campaign.implementations import BehindAdapter
+from capsule_model.fuzz.campaign.lacking import Needs, adapted
+from capsule_model.fuzz.campaign.learnt import Learnt
+from capsule_model.fuzz.campaign.patterns import alike, fits, without
+from capsule_model.fuzz.campaign.states import words_of
+from capsule_model.fuzz.campaign.written import Written, write
 from capsule_model.fuzz.lockstep import Divergence
-from capsule_model.fuzz.patterns import alike, fits, without
 from capsule_model.fuzz.programs import Seeded, world
-from capsule_model.fuzz.states import words_of
-from capsule_model.fuzz.written import Written, write
 from capsule_model.locate import specs
 from capsule_model.profiles import profile_named
 from capsule_model.trace.contract import operations
@@ -404,7 +404,7 @@ def test_every_shipped_entry_is_needed(name: str) -> None:
 
 def test_what_is_declared_has_one_hash_in_every_process() -> None:
     """A campaign that goes on finds the same hash, whatever the order of sets is in its process."""
-    code = "import sys; from pathlib import Path; from capsule_model.fuzz.declared import load_declared\n"
+    code = "import sys; from pathlib import Path; from capsule_model.fuzz.campaign.declared import load_declared\n"
     code += "print(load_declared(Path(sys.argv[1]))[1].digest())"
     hashes = {
         subprocess.run(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings
 
 from capsule_model.fuzz import measure as measuring
-from capsule_model.fuzz.engine import Open
+from capsule_model.fuzz.campaign.engine import Open
 
 
 def test_figures_are_measured_in_one_run(

@@ -22,7 +22,7 @@ def test_an_example_runs(title: str, code: str) -> None:
     space: dict[str, Any] = {}
     exec(compile(code, f"specs/FUZZING.md, {title}", "exec"), space)
     if hasattr(space.get("machine"), "behind"):
-        space["machine"].behind.stop()
+        space["machine"].behind.close()
 
 
 def test_there_is_an_example_of_each_machine() -> None:

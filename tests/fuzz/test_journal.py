@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from capsule_model.fuzz import journal as module
-from capsule_model.fuzz.journal import Busy, journal, read_cases, take_case_in_hand
+from capsule_model.fuzz.campaign import journal as module
+from capsule_model.fuzz.campaign.journal import Busy, journal, read_cases, take_case_in_hand
 
 
 def test_cases_are_there_as_soon_as_they_are_added(tmp_path: Path) -> None:

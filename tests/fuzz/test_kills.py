@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 from campaign_samples import without_time
 
-from capsule_model.fuzz.campaign import Budget, campaign, so_far
+from capsule_model.fuzz.campaign.corpus import Corpus, State
+from capsule_model.fuzz.campaign.engine import Open
+from capsule_model.fuzz.campaign.rounds import Budget, campaign, so_far
+from capsule_model.fuzz.campaign.workers import Inline
 from capsule_model.fuzz.command import SIZES
-from capsule_model.fuzz.corpus import Corpus, State
-from capsule_model.fuzz.engine import Open
-from capsule_model.fuzz.workers import Inline
 
 COUNTING = Path(__file__).with_name("counting_adapter.py")
 STEPS = 24_000

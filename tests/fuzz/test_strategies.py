@@ -15,7 +15,8 @@ from hypothesis.stateful import run_state_machine_as_test
 
 import capsule_model.fuzz
 from capsule_model.conform.commands import known_names
-from capsule_model.fuzz.behind import Behind, machine_for_adapter
+from capsule_model.fuzz.behind import machine_for_adapter
+from capsule_model.fuzz.campaign.implementations import BehindAdapter, judged
 from capsule_model.fuzz.machine import SETTINGS, Failure
 from capsule_model.fuzz.real import Boxed, api, is_supported
 from capsule_model.fuzz.shrink import is_defined
@@ -121,7 +122,7 @@ def test_a_right_adapter_passes(tmp_path: Path) -> None:
     lacking = "{'error-indicator', 'compiled-destructors', 'native-destructors', 'modules', 'gc', 'memory', 'string'}"
     made = machine_for_adapter(adapter(tmp_path, lacking=lacking))
     run_state_machine_as_test(made, settings=REPEATABLE)
-    made.behind.stop()
+    made.behind.close()
 
 
 @pytest.mark.parametrize(
@@ -141,7 +142,7 @@ def test_a_faulty_adapter_fails_with_the_shortest_program(fault: str, operation:
     with pytest.raises(Failure) as failure:
         run_state_machine_as_test(made, settings=REPEATABLE)
     text = str(failure.value)
-    made.behind.stop()
+    made.behind.close()
     told, written = text[: text.index('{"format"')], text[text.index('{"format"') :]
     assert f"seen:  {key}: " in told
     (vector,) = json.loads(written)["vectors"]
@@ -151,12 +152,22 @@ def test_a_faulty_adapter_fails_with_the_shortest_program(fault: str, operation:
 
 def test_a_hang_is_found_and_the_next_program_answered(tmp_path: Path) -> None:
     """An adapter that hangs is ended in time, and started again as often as it takes."""
-    behind = Behind(adapter(tmp_path, "time.sleep(60) if step['op'] == 'PyErr_Clear' else 0"), time_limit=1.5)
-    found = behind.perform({"steps": [{"op": "PyErr_Clear", "args": {}}]})
+    behind = BehindAdapter(adapter(tmp_path, "time.sleep(60) if step['op'] == 'PyErr_Clear' else 0"), None, 1.5)
+    found = judged(behind, {"steps": [{"op": "PyErr_Clear", "args": {}}]})
     assert found is not None
     assert found.differences[0].key == "timed-out"
-    assert behind.perform({"steps": [{"op": "PyErr_Occurred", "args": {}}]}) is None
-    behind.stop()
+    assert judged(behind, {"steps": [{"op": "PyErr_Occurred", "args": {}}]}) is None
+    behind.close()
+
+
+def test_an_adapter_that_is_late_once_is_asked_again(tmp_path: Path) -> None:
+    """A busy machine is no finding: the same program is sent once more before it is one."""
+    mark = tmp_path / "late"
+    late = f"(open({str(mark)!r}, 'x'), time.sleep(60)) if not os.path.exists({str(mark)!r}) else 0"
+    behind = BehindAdapter(adapter(tmp_path, late), None, 1.5)
+    assert judged(behind, {"steps": [{"op": "PyErr_Clear", "args": {}}]}) is None
+    assert mark.exists()
+    behind.close()
 
 
 def test_an_adapter_that_does_not_start_is_named() -> None:
@@ -169,9 +180,9 @@ def test_what_an_adapter_refuses_is_told(tmp_path: Path) -> None:
     """A program that the adapter calls wrong or unsupported is a difference of its own."""
     for key, answer in (("refused", "{'error': 'no', 'step': '0'}"), ("unsupported", "{'unsupported': 'all'}")):
         command = adapter(tmp_path, f"answer = {answer}; break")
-        behind = Behind(command)
-        found = behind.perform({"steps": [{"op": "PyErr_Clear", "args": {}}]})
-        behind.stop()
+        behind = BehindAdapter(command, None, 10)
+        found = judged(behind, {"steps": [{"op": "PyErr_Clear", "args": {}}]})
+        behind.close()
         assert found is not None
         assert found.differences[0].key == key
 

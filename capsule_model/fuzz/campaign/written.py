@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from capsule_model import rules as rule_marks
-from capsule_model.fuzz.learnt import Learnt, Prefix
+from capsule_model.fuzz.campaign.learnt import Learnt, Prefix
+from capsule_model.fuzz.campaign.states import outcome_of, situation_of, state_key
 from capsule_model.fuzz.programs import KINDS, Choices, Programs, kinds_by_weight, world
-from capsule_model.fuzz.states import outcome_of, situation_of, state_key
 from capsule_model.fuzz.worlds import Step
 from capsule_model.profiles import Profile
 from capsule_model.trace.execute import BadVector, Machine

@@ -19,8 +19,8 @@ from capsule_model.conform.answers import Started
 from capsule_model.conform.declarations import Form, begins, read_toml
 from capsule_model.conform.expectations import Expected
 from capsule_model.conform.observation import hash16
-from capsule_model.fuzz.patterns import alike, fits
-from capsule_model.fuzz.states import words_of
+from capsule_model.fuzz.campaign.patterns import alike, fits
+from capsule_model.fuzz.campaign.states import words_of
 from capsule_model.locate import specs
 from capsule_model.trace.contract import operations
 from capsule_model.trace.execute import Machine

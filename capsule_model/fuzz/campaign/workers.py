@@ -9,9 +9,9 @@ from dataclasses import replace
 from importlib import import_module
 from typing import Any, Protocol
 
-from capsule_model.fuzz.journal import Case, take_case_in_hand
-from capsule_model.fuzz.local import Call, Died, Processes
-from capsule_model.fuzz.shard import Shard, close_engine, perform
+from capsule_model.fuzz.campaign.journal import Case, take_case_in_hand
+from capsule_model.fuzz.campaign.local import Call, Died, Processes
+from capsule_model.fuzz.campaign.shard import Shard, close_engine, perform
 from capsule_model.trace.wording import clean
 
 __all__ = ["Inline", "Local", "OnDask", "Workers"]

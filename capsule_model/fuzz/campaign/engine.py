@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import platform
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from capsule_model.fuzz.batch import Batch, Weights, open_batch
+from capsule_model.fuzz.campaign.implementations import BehindAdapter, Here, Implementation, as_divergence, stopped
+from capsule_model.fuzz.campaign.journal import Case
+from capsule_model.fuzz.campaign.learnt import Learnt
+from capsule_model.fuzz.campaign.undefined import performed_alone, undefined_program
+from capsule_model.fuzz.campaign.written import Written, performed, write
 from capsule_model.fuzz.cause import cause_of
-from capsule_model.fuzz.implementations import BehindAdapter, Here, Implementation, as_divergence
-from capsule_model.fuzz.journal import Case
-from capsule_model.fuzz.learnt import Learnt
 from capsule_model.fuzz.lockstep import Divergence
-from capsule_model.fuzz.undefined import performed_alone, undefined_program
 from capsule_model.fuzz.worlds import Seeded
-from capsule_model.fuzz.written import Written, performed, write
 from capsule_model.profiles import Profile
 from capsule_model.trace.expectation import Difference
 
@@ -99,7 +98,7 @@ class Vectors:
         """Write a program next to the model, let the implementation perform it, and compare."""
         implementation = self.implementation
         written = self._write(seed, steps, learnt)
-        found = _stopped(written) or implementation.perform(written)
+        found = stopped(written) or implementation.perform(written)
         case: Case = {
             "steps": len(written.observations),
             "kinds": {kind: dict(states) for kind, states in written.kinds.items()},
@@ -171,7 +170,7 @@ class Compact:
         try:
             for vector in vectors:
                 written = performed(vector, implementation.profile)
-                found = _stopped(written) or implementation.perform(written)
+                found = stopped(written) or implementation.perform(written)
                 if found is not None:
                     return {"steps": done, "finding": finding_of(found)}
             # Alone, each of them ends well: what is shown is the last one, and how the process died.
@@ -205,13 +204,3 @@ def finding_of(divergence: Divergence) -> dict[str, Any]:
 
 def _died(written: Written, how: str) -> Divergence:
     return as_divergence(written, [Difference("end", "crashed", "an answer", how)], len(written.vector["steps"]))
-
-
-def _stopped(written: Written) -> Divergence | None:
-    """Return what there is to say where the model itself cannot go on with a program."""
-    if written.stopped is None:
-        return None
-    steps: list[Mapping[str, Any]] = written.vector["steps"]
-    last = str(len(steps) - 1)
-    stopped = Difference(last, "the model", "a step that it can take", written.stopped)
-    return as_divergence(written, [stopped], len(steps))

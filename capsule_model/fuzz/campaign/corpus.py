@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from capsule_model.fuzz.journal import Case, read_cases
-from capsule_model.fuzz.learnt import Learnt
+from capsule_model.fuzz.campaign.journal import Case, read_cases
+from capsule_model.fuzz.campaign.learnt import Learnt
 from capsule_model.trace.wording import clean
 from capsule_model.whole import write_whole
 

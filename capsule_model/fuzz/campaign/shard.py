@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from capsule_model.fuzz.journal import Case, journal
-from capsule_model.fuzz.learnt import Learnt
+from capsule_model.fuzz.campaign.journal import Case, journal
+from capsule_model.fuzz.campaign.learnt import Learnt
 
 __all__ = ["Engine", "Orphaned", "Shard", "close_engine", "engine", "in_turn", "perform"]
 

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from capsule_model.fuzz.campaign import SHARDS, Progress
-from capsule_model.fuzz.corpus import State
+from capsule_model.fuzz.campaign.corpus import State
+from capsule_model.fuzz.campaign.rounds import SHARDS, Progress
 from capsule_model.trace.wording import clean
 
 __all__ = ["live", "print_outcome"]

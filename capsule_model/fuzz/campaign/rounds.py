@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from capsule_model.fuzz.corpus import Corpus, State
-from capsule_model.fuzz.engine import Open
-from capsule_model.fuzz.findings import Raw, Settled, as_found, settle
-from capsule_model.fuzz.journal import Case
-from capsule_model.fuzz.shard import Shard
-from capsule_model.fuzz.workers import Workers
+from capsule_model.fuzz.campaign.corpus import Corpus, State
+from capsule_model.fuzz.campaign.engine import Open
+from capsule_model.fuzz.campaign.findings import Raw, Settled, as_found, settle
+from capsule_model.fuzz.campaign.journal import Case
+from capsule_model.fuzz.campaign.shard import Shard
+from capsule_model.fuzz.campaign.workers import Workers
 
 __all__ = ["SHARDS", "Budget", "Progress", "Sizes", "campaign", "round_steps", "settle_all", "so_far"]
 

@@ -11,17 +11,17 @@ from capsule_model.conform.answers import Misbehaviour, Ran, Refused, Started
 from capsule_model.conform.held import adapter_process
 from capsule_model.conform.runner import choose_profile
 from capsule_model.conform.session import Session as AdapterSession
-from capsule_model.fuzz.declared import Declared, declared_for
-from capsule_model.fuzz.lacking import Needs, adapted
+from capsule_model.fuzz.campaign.declared import Declared, declared_for
+from capsule_model.fuzz.campaign.lacking import Needs, adapted
+from capsule_model.fuzz.campaign.patterns import as_text
+from capsule_model.fuzz.campaign.written import Written, performed
 from capsule_model.fuzz.lockstep import Divergence, Session, this_interpreter
-from capsule_model.fuzz.patterns import as_text
-from capsule_model.fuzz.written import Written
 from capsule_model.profiles import Profile
 from capsule_model.trace.execute import Machine
 from capsule_model.trace.expectation import Difference, compare
 from capsule_model.trace.returns import MISSING
 
-__all__ = ["BehindAdapter", "Here", "Implementation", "as_divergence"]
+__all__ = ["BehindAdapter", "Here", "Implementation", "as_divergence", "judged", "stopped"]
 
 HEAD = {"format": 1, "id": "fuzz.found", "title": "Found by chance", "rules": ["PyCapsule_New/returns-capsule"]}
 Differences = Sequence[Difference]
@@ -59,6 +59,21 @@ def as_divergence(written: Written, differences: Differences, steps: int) -> Div
     """Return differences with the program up to the step that shows them."""
     shared = {key: value for key, value in written.vector.items() if key != "steps"}
     return Divergence(list(differences), {**HEAD, **shared, "steps": written.vector["steps"][:steps]})
+
+
+def stopped(written: Written) -> Divergence | None:
+    """Return what there is to say where the model itself cannot go on with a program."""
+    if written.stopped is None:
+        return None
+    last = len(written.observations)
+    told = Difference(str(last), "the model", "a step that it can take", written.stopped)
+    return as_divergence(written, [told], last + 1)
+
+
+def judged(implementation: Implementation, vector: Mapping[str, Any]) -> Divergence | None:
+    """Let the model perform a vector's steps, then an implementation; return what differs first."""
+    written = performed(vector, implementation.profile)
+    return stopped(written) or implementation.perform(written)
 
 
 def _leaks(written: Written, seen: list[str]) -> Divergence | None:
@@ -121,7 +136,8 @@ class BehindAdapter:
     def __init__(
         self, command: str | None, profile: str | None, time_limit: float, expectations: Sequence[Path] | None = ()
     ) -> None:
-        self._session = AdapterSession(adapter_process(command, time_limit))
+        self._process = adapter_process(command, time_limit)
+        self.renew()
         try:
             self.about: Started = self._session.start()
             self.profile = choose_profile(self.about, profile)[0]
@@ -136,10 +152,20 @@ class BehindAdapter:
         self.avoided: Counter[str] = Counter()
         self._has = Needs(self.about)
 
+    def renew(self) -> None:
+        """Have patience again with an adapter that failed many times in a row."""
+        self._session = AdapterSession(self._process)
+
     def perform(self, written: Written) -> Divergence | None:
-        """Send a program as a whole, and compare what comes back step by step."""
+        """Send a program as a whole, and compare what comes back step by step.
+
+        One that is not answered in time is sent once more: a machine may be busy, a program that hangs does so again.
+        """
         self.explained = Counter()
-        answer = self._session.ask(self.message(written)).what
+        message = self.message(written)
+        answer = self._session.ask(message).what
+        if isinstance(answer, Misbehaviour) and answer.outcome == "timed-out":
+            answer = self._session.ask(message).what
         whole = len(written.vector["steps"])
         match answer:
             case Ran():

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from capsule_model.fuzz.engine import Open
+from capsule_model.fuzz.campaign.engine import Open
+from capsule_model.fuzz.campaign.shard import in_turn
+from capsule_model.fuzz.campaign.written import performed
 from capsule_model.fuzz.found import as_vector
 from capsule_model.fuzz.lockstep import Divergence
-from capsule_model.fuzz.shard import in_turn
 from capsule_model.fuzz.shrink import shrink
 from capsule_model.fuzz.tell import tell
-from capsule_model.fuzz.written import performed
 from capsule_model.trace.write import dump_vectors
 
 __all__ = ["Raw", "Settled", "as_found", "settle"]

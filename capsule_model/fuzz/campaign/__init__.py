@@ -1,0 +1,1 @@
+"""Bulk campaigns: programs in rounds of shards, whoever performs them, and what is learnt and found."""
