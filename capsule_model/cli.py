@@ -482,5 +482,20 @@ def mutants(
         raise click.UsageError(str(error)) from None
 
 
+@main.command()
+@click.argument("ids", metavar="[ID…]", nargs=-1)
+@click.option("--python", metavar="PATH", help="Run what proves them on this interpreter (default: the running one).")
+@click.option("--json", "json_file", metavar="FILE", type=_PATH, help="Write what was seen to FILE as JSON.")
+@click.option("--record", is_flag=True, help="Add it to the measurements of the specification, and write its page.")
+def claims(ids: tuple[str, ...], python: str | None, json_file: Path | None, record: bool) -> int:
+    """Run what proves the claims of specs/claims.md, and say whether their verdicts are right."""
+    from capsule_model.claims.command import claims as run_claims
+
+    try:
+        return run_claims(ids, python, json_file, recorded=record, console=_console())
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+
+
 def _console() -> Console:
     return Console(highlight=False)

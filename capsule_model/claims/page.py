@@ -1,0 +1,102 @@
+"""The page `specs/claims.md`: all claims in tables, and what was measured."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from capsule_model.claims.read import NO_BEHAVIOUR, Claim, Claims, Proof
+
+__all__ = ["counts", "page", "read_measured", "versions"]
+
+Measured = Mapping[str, Sequence[str]]
+
+HEAD = """# What is said of capsules, and what is so
+
+Statements about PyCapsule and DLPack from documentation, articles and discussions, in our own words, each with a verdict and something
+that runs. The interpreter decides: `capsule-model claims` runs all of it on the one at hand, `capsule-model claims ID` says what it saw.
+This page is written by `capsule-model claims --record` from [the claims](claims/) and what was measured ([format](formats/claims.md)).
+
+A claim **holds** where what it foretells is seen. **true** and **false** hold in all that was run, or in nothing; **true since** and
+**true until** name the version; **depends** has proofs for both sides. A vector followed by *foretold* is one in which the claim foretells
+something of its own, and not what the vector expects. What ends in undefined behaviour is shown by the model alone, as ever.
+"""
+
+HISTORY = "What is about intentions, history, or the wording of a text runs nowhere: its verdict is **no behaviour**, and it is counted apart."
+
+
+def page(claims: Claims, measured: Measured) -> str:
+    """Return the page as Markdown; `measured` maps the ids of claims to the versions that bore them out."""
+    lines = [HEAD, HISTORY, ""]
+    lines += _figures(claims)
+    for subject in claims.subjects:
+        lines += ["", f"## {subject.title}", "", "| claim | verdict | what is so | said in | shown by | run on |", "|---|---|---|---|---|---|"]
+        lines += [_row(claim, claims, measured.get(claim.id, ())) for claim in subject.claims]
+    lines += ["", "## The documents", "", "| document | claims |", "|---|---|"]
+    for document in claims.documents.values():
+        named = [claim for claim in claims.all() if any(place.document == document.id for place in claim.where)]
+        title = f"[{document.title}]({document.url})" if document.url else document.title
+        links = ", ".join(f"[{claim.id}](#{claim.id})" for claim in named)
+        lines.append(f"| <a id=\"document-{document.id}\"></a>{title} ({document.id}) | {len(named)}: {links} |")
+    return "\n".join(lines) + "\n"
+
+
+def counts(claims: Iterable[Claim]) -> dict[str, int]:
+    """Return how many claims have which verdict; versions are counted together."""
+    found = Counter(re.sub(r" 3\.\d+", "", claim.verdict) for claim in claims)
+    order = ("true", "false", "true since", "true until", "depends", NO_BEHAVIOUR)
+    return {verdict: found[verdict] for verdict in order}
+
+
+def versions(measured: Iterable[str]) -> str:
+    """Return versions as a reader wants them: those that follow each other as a range, builds and libraries behind."""
+    names = sorted(set(measured))
+    plain = sorted(int(name[2:]) for name in names if re.fullmatch(r"3\.\d+", name))
+    ranges: list[list[int]] = []
+    for minor in plain:
+        if ranges and ranges[-1][-1] == minor - 1:
+            ranges[-1].append(minor)
+        else:
+            ranges.append([minor])
+    parts = [f"3.{run[0]}" if len(run) == 1 else f"3.{run[0]}–3.{run[-1]}" for run in ranges]
+    return ", ".join([*parts, *(name for name in names if not re.fullmatch(r"3\.\d+", name))])
+
+
+def read_measured(file: Path) -> dict[str, list[str]]:
+    """Return what `specs/claims/measured.json` says; nothing where it is not there."""
+    if not file.is_file():
+        return {}
+    document = json.loads(file.read_text("utf-8"))
+    return {str(name): [str(version) for version in found] for name, found in document["claims"].items()}
+
+
+def _figures(claims: Claims) -> list[str]:
+    everything = claims.all()
+    verdicts = list(counts(everything))
+    lines = ["| document | claims | " + " | ".join(verdicts) + " |", "|---|--:|" + "--:|" * len(verdicts)]
+    for document in claims.documents.values():
+        named = [claim for claim in everything if any(place.document == document.id for place in claim.where)]
+        lines.append(_figures_row(f"[{document.title}](#document-{document.id})", named))
+    return [*lines, _figures_row("**all, each once**", everything)]
+
+
+def _figures_row(name: str, claims: Sequence[Claim]) -> str:
+    return f"| {name} | {len(claims)} | " + " | ".join(str(n or "·") for n in counts(claims).values()) + " |"
+
+
+def _row(claim: Claim, claims: Claims, measured: Sequence[str]) -> str:
+    where = "; ".join(f"[{place.document}](#document-{place.document}): {place.at}" for place in claim.where)
+    proofs = "<br>".join(_shown_by(proof) for proof in claim.proofs) or "—"
+    cells = (f'<a id="{claim.id}"></a>{claim.says}', f"**{claim.verdict}**", claim.truth or "so it is", where, proofs)
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in (*cells, versions(measured) or "—")) + " |"
+
+
+def _shown_by(proof: Proof) -> str:
+    side = "" if proof.holds is None else " (for)" if proof.holds else " (against)"
+    if proof.script is not None:
+        file, _, function = proof.script.partition(".")
+        return f"[`{function}`](claims/{file}.py){side}"
+    return f"`{proof.vector}`{' *foretold*' if proof.predicts is not None else ''}{side}"
