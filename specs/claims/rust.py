@@ -1,0 +1,139 @@
+"""What PyO3 does with capsules, by the program of the folder pyo3, built with cargo."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+from capi import Skip
+
+VARIABLE = "CAPSULE_MODEL_PYO3"
+
+
+def _folder() -> Path:
+    """Return the folder in which the program was built."""
+    named = os.environ.get(VARIABLE)
+    if not named:
+        raise Skip(f"{VARIABLE} does not name the folder in which specs/claims/pyo3 was built with cargo")
+    if not (Path(named) / "target" / "debug" / "claims").is_file():
+        raise Skip(f"{VARIABLE} names a folder without target/debug/claims")
+    return Path(named)
+
+
+def _trial(name: str) -> tuple[bool, str]:
+    """Run one trial in a process of its own; its death is an answer, too."""
+    program = _folder() / "target" / "debug" / "claims"
+    done = subprocess.run([str(program), name], stdin=subprocess.DEVNULL, capture_output=True, timeout=30)
+    if done.returncode < 0:
+        return False, f"died of signal {-done.returncode}"
+    said = done.stdout.decode("utf-8", "replace").strip()
+    if done.returncode or not said.startswith(("true ", "false ")):
+        raise RuntimeError(f"exit code {done.returncode}, said {said[:100]!r}")
+    return said.startswith("true "), said.partition(" ")[2]
+
+
+def _compiles(feature: str) -> tuple[bool, str]:
+    """Tell whether the program compiles with what a feature adds."""
+    command = ["cargo", "build", "--offline", "--quiet", "--features", feature]
+    try:
+        done = subprocess.run(command, cwd=_folder(), stdin=subprocess.DEVNULL, capture_output=True, timeout=50)
+    except FileNotFoundError:
+        raise Skip("cargo is not installed") from None
+    errors = [line for line in done.stderr.decode("utf-8", "replace").splitlines() if line.startswith("error")]
+    return not done.returncode, errors[0] if errors else "compiles"
+
+
+def found_by_path() -> tuple[bool, str]:
+    """A value in a capsule of builtins is found by its path."""
+    return _trial("import")
+
+
+def other_name_is_refused() -> tuple[bool, str]:
+    """Import wants the path and the name to be the same."""
+    return _trial("import_other_name")
+
+
+def type_is_checked() -> tuple[bool, str]:
+    """Import checks that what it finds is of the type that is asked for."""
+    return _trial("import_checks_type")
+
+
+def new_stores_value() -> tuple[bool, str]:
+    """The pointer of a capsule leads to its value."""
+    return _trial("new_stores_value")
+
+
+def pointer_is_checked() -> tuple[bool, str]:
+    """Asked for another name, pointer_checked gives no pointer."""
+    return _trial("pointer_is_checked")
+
+
+def name_is_optional() -> tuple[bool, str]:
+    """A capsule needs no name."""
+    return _trial("name_is_optional")
+
+
+def value_is_dropped() -> tuple[bool, str]:
+    """The value is dropped with its capsule."""
+    return _trial("value_is_dropped")
+
+
+def destructor_gets_value() -> tuple[bool, str]:
+    """A destructor gets the value, and NULL where there is no context."""
+    return _trial("destructor_gets_value")
+
+
+def destructor_gets_context() -> tuple[bool, str]:
+    """A destructor gets the context that was set."""
+    return _trial("destructor_gets_context")
+
+
+def destructor_on_another_thread() -> tuple[bool, str]:
+    """A destructor may run on another thread."""
+    return _trial("destructor_on_another_thread")
+
+
+def pointer_is_used_directly() -> tuple[bool, str]:
+    """new_with_pointer stores the pointer that it is given."""
+    return _trial("pointer_is_used_directly")
+
+
+def value_is_boxed() -> tuple[bool, str]:
+    """The constructor new stores the value in memory of its own, and points there."""
+    return _trial("value_is_boxed")
+
+
+def raw_pointer_has_no_destructor() -> tuple[bool, str]:
+    """new_with_pointer registers no destructor."""
+    return _trial("raw_pointer_has_no_destructor")
+
+
+def raw_destructor_runs() -> tuple[bool, str]:
+    """new_with_pointer_and_destructor stores the C function as it is, and it runs."""
+    return _trial("raw_destructor_runs")
+
+
+def function_comes_back() -> tuple[bool, str]:
+    """A C function that was put into a capsule comes back."""
+    return _trial("function_comes_back")
+
+
+def panic_is_survived() -> tuple[bool, str]:
+    """A panic in the closure of new_with_destructor does not end the process."""
+    return _trial("panic_is_survived")
+
+
+def raw_panic_is_survived() -> tuple[bool, str]:
+    """A panic in a destructor that is a C function does not end the process."""
+    return _trial("raw_panic_is_survived")
+
+
+def zero_sized_compiles() -> tuple[bool, str]:
+    """A capsule of a type without size compiles."""
+    return _compiles("zero-sized")
+
+
+def function_item_compiles() -> tuple[bool, str]:
+    """A function item, which was not cast to a pointer, compiles."""
+    return _compiles("function-item")
