@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,17 +25,16 @@ from capsule_model.whole import write_whole
 
 __all__ = ["Vectors", "as_json", "claims", "load_vectors", "record", "text_of_page"]
 
-_BUILD = (
-    "import sys, sysconfig; print('3.%d%s%s' % (sys.version_info[1], 't' * bool(sysconfig.get_config_var('Py_GIL_DISABLED')),"
-    " '-dbg' * hasattr(sys, 'gettotalrefcount')))"
-)
+_BUILD = """
+import sys, sysconfig
+threads = "t" if sysconfig.get_config_var("Py_GIL_DISABLED") else ""
+print("3.%d%s%s" % (sys.version_info[1], threads, " debug" if hasattr(sys, "gettotalrefcount") else ""))
+"""
 
 Vectors = tuple[dict[str, Any], dict[str, str]]
 
 
-def claims(
-    ids: Sequence[str], python: str | None, json_file: Path | None, *, recorded: bool, console: Console
-) -> int:
+def claims(ids: Sequence[str], python: str | None, json_file: Path | None, *, recorded: bool, console: Console) -> int:
     """Run the command and return its exit code; raise `ValueError` with one line for bad usage.
 
     Without `ids` all claims are run. `python` is another interpreter; `recorded` adds what it bore out to
@@ -136,8 +136,6 @@ def _chosen(ids: Sequence[str], read: Claims) -> list[Claim]:
 
 def _build(python: str | None) -> str:
     """Return version and build as the page shows them, such as 3.13 or 3.13t-dbg."""
-    import sys
-
     done = subprocess.run([python or sys.executable, "-c", _BUILD], capture_output=True, text=True, timeout=60)
     return done.stdout.strip()
 
@@ -157,6 +155,8 @@ def _print(judged: Sequence[Judged], prover: Prover, console: Console, *, full: 
             wrong = f"; expected: {'holds' if proved.expected else 'does not hold'}" if proved.contradicts else ""
             console.print(Text(f"  {proved.proof.name}: {found}{wrong}: {proved.shown.saw}"))
     found_all = Counter(one.status for one in judged)
-    verdicts = ", ".join(f"{count} {verdict}" for verdict, count in counts(one.claim for one in judged).items() if count)
+    verdicts = ", ".join(
+        f"{count} {verdict}" for verdict, count in counts(one.claim for one in judged).items() if count
+    )
     console.print(Text(f"{len(judged)} claims: {verdicts}"))
     console.print(Text(", ".join(f"{count} {status}" for status, count in found_all.items())))

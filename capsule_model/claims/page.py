@@ -16,31 +16,38 @@ Measured = Mapping[str, Sequence[str]]
 
 HEAD = """# What is said of capsules, and what is so
 
-Statements about PyCapsule and DLPack from documentation, articles and discussions, in our own words, each with a verdict and something
-that runs. The interpreter decides: `capsule-model claims` runs all of it on the one at hand, `capsule-model claims ID` says what it saw.
-This page is written by `capsule-model claims --record` from [the claims](claims/) and what was measured ([format](formats/claims.md)).
+Statements about PyCapsule and DLPack from documentation, articles and discussions, in our own words, each with a
+verdict and something that runs. The interpreter decides: `capsule-model claims` runs all of it on the one at hand,
+`capsule-model claims ID` says what it saw. `capsule-model claims --record` writes this page, from [the claims](claims/)
+and from what was measured ([format](formats/claims.md)).
 
-A claim **holds** where what it foretells is seen. **true** and **false** hold in all that was run, or in nothing; **true since** and
-**true until** name the version; **depends** has proofs for both sides. A vector followed by *foretold* is one in which the claim foretells
-something of its own, and not what the vector expects. What ends in undefined behaviour is shown by the model alone, as ever.
+A claim holds where what it foretells is seen. **true** and **false** were so wherever it was run, **true since** and
+**true until** name the version, **depends** has proofs for both sides. A vector with *foretold* behind it is one in
+which the claim foretells something of its own. What ends in undefined behaviour is shown by the model alone. What is
+about intentions, history or the wording of a text runs nowhere: its verdict is **no behaviour**, and it is counted
+apart.
 """
-
-HISTORY = "What is about intentions, history, or the wording of a text runs nowhere: its verdict is **no behaviour**, and it is counted apart."
 
 
 def page(claims: Claims, measured: Measured) -> str:
     """Return the page as Markdown; `measured` maps the ids of claims to the versions that bore them out."""
-    lines = [HEAD, HISTORY, ""]
+    lines = [HEAD]
     lines += _figures(claims)
     for subject in claims.subjects:
-        lines += ["", f"## {subject.title}", "", "| claim | verdict | what is so | said in | shown by | run on |", "|---|---|---|---|---|---|"]
+        lines += [
+            "",
+            f"## {subject.title}",
+            "",
+            "| claim | verdict | what is so | said in | shown by | run on |",
+            "|---|---|---|---|---|---|",
+        ]
         lines += [_row(claim, claims, measured.get(claim.id, ())) for claim in subject.claims]
     lines += ["", "## The documents", "", "| document | claims |", "|---|---|"]
     for document in claims.documents.values():
         named = [claim for claim in claims.all() if any(place.document == document.id for place in claim.where)]
         title = f"[{document.title}]({document.url})" if document.url else document.title
         links = ", ".join(f"[{claim.id}](#{claim.id})" for claim in named)
-        lines.append(f"| <a id=\"document-{document.id}\"></a>{title} ({document.id}) | {len(named)}: {links} |")
+        lines.append(f'| <a id="document-{document.id}"></a>{title} ({document.id}) | {len(named)}: {links} |')
     return "\n".join(lines) + "\n"
 
 
@@ -61,7 +68,7 @@ def versions(measured: Iterable[str]) -> str:
             ranges[-1].append(minor)
         else:
             ranges.append([minor])
-    parts = [f"3.{run[0]}" if len(run) == 1 else f"3.{run[0]}–3.{run[-1]}" for run in ranges]
+    parts = [f"3.{run[0]}" if len(run) == 1 else f"3.{run[0]} to 3.{run[-1]}" for run in ranges]
     return ", ".join([*parts, *(name for name in names if not re.fullmatch(r"3\.\d+", name))])
 
 

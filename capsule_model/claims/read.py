@@ -161,7 +161,7 @@ def _faults_of(
         if not place.at:
             yield f"no place in {clean(place.document)}; expected DOCUMENT: PLACE"
     if not _VERDICT.fullmatch(claim.verdict):
-        yield f"verdict {clean(claim.verdict)}; expected true, false, depends, true since 3.N, true until 3.N or no behaviour"
+        yield f"verdict {clean(claim.verdict)}; expected true, false, depends, true since or until 3.N, no behaviour"
     if claim.verdict != "true" and not claim.truth:
         yield "not simply true, and does not say what is so"
     if claim.verdict == NO_BEHAVIOUR:

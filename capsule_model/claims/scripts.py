@@ -51,7 +51,7 @@ def run_scripts(python: str, folder: Path, names: Sequence[str], time_limit: flo
 def _one_process(
     python: str, folder: Path, names: Sequence[str], time_limit: float, shown: dict[str, Shown]
 ) -> str | None:
-    """Run what is left in one process, put what it says into `shown`, and say what ended it, None where it ended well."""
+    """Run what is left in one process, put what it says into `shown`; return what ended it, None for a good end."""
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
             [python, str(folder / "prove.py"), *names],

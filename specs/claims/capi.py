@@ -9,7 +9,10 @@ import sys
 from ctypes import c_char_p, c_int, c_void_p, py_object
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = [
     "DESTRUCTOR",
@@ -60,7 +63,7 @@ Import = _function("PyCapsule_Import", c_void_p, c_char_p, c_int)
 DESTRUCTOR = ctypes.PYFUNCTYPE(None, c_void_p)
 
 
-def CheckExact(thing: object) -> bool:  # noqa: N802
+def CheckExact(thing: object) -> bool:
     """Tell whether a thing is a capsule."""
     return type(thing) is capsule_type()
 

@@ -26,7 +26,7 @@ from capi import (
 
 
 def pointer_comes_back() -> tuple[bool, str]:
-    """A pointer put into a capsule is the one that C code takes out."""
+    """Tell whether a pointer put into a capsule is the one that C code takes out."""
     block = ctypes.create_string_buffer(16)
     capsule = New(ctypes.addressof(block), b"claims.block", None)
     found = GetPointer(capsule, b"claims.block")
@@ -34,7 +34,7 @@ def pointer_comes_back() -> tuple[bool, str]:
 
 
 def name_makes_type_safe() -> tuple[bool, str]:
-    """A name keeps memory of another kind from being taken for the one that it names."""
+    """Tell whether a name keeps memory of another kind from being taken for the one that it names."""
     numbers, text = (c_double * 2)(1.5, 2.5), ctypes.create_string_buffer(b"no numbers here!")
     honest = New(ctypes.addressof(numbers), b"claims.two_doubles", None)
     forged = New(ctypes.addressof(text), b"claims.two_doubles", None)
@@ -43,24 +43,24 @@ def name_makes_type_safe() -> tuple[bool, str]:
 
 
 def names_are_unique() -> tuple[bool, str]:
-    """No two capsules can have one name."""
+    """Tell whether no two capsules can have one name."""
     first, second = (New(pointer, b"claims.once", None) for pointer in (16, 32))
     both = [IsValid(capsule, b"claims.once") for capsule in (first, second)]
     return both != [1, 1], f"two capsules of one name are valid: {both}"
 
 
 def ctypes_cannot_open_it() -> tuple[bool, str]:
-    """Python code has no way to the pointer in a capsule."""
+    """Tell whether Python code has no way to the pointer in a capsule."""
     import datetime
 
-    capsule = datetime.datetime_CAPI  # type: ignore[attr-defined]
+    capsule = datetime.datetime_CAPI
     pointer = GetPointer(capsule, GetName(capsule))
     first = c_void_p.from_address(pointer).value
     return first != id(datetime.date), f"read with ctypes alone: pointer {pointer:#x}, its first word is the type date"
 
 
 def a_receiver_is_stored() -> tuple[bool, str]:
-    """A capsule says whom it is for."""
+    """Tell whether a capsule says whom it is for."""
     capsule = New(16, b"claims.x", None)
     words = capsule_type().__basicsize__ // ctypes.sizeof(c_void_p)
     header = object.__basicsize__ // ctypes.sizeof(c_void_p)
@@ -70,7 +70,7 @@ def a_receiver_is_stored() -> tuple[bool, str]:
 
 
 def capsule_holds_a_file() -> tuple[bool, str]:
-    """A C file in a capsule can be read by who has the capsule, and is closed by its destructor."""
+    """Tell whether a C file in a capsule can be read by who has the capsule, and is closed by its destructor."""
     if os.name != "posix":
         raise Skip("reads a C file, which is written for POSIX")
     libc = ctypes.CDLL(None)
@@ -79,7 +79,7 @@ def capsule_holds_a_file() -> tuple[bool, str]:
     raw_pointer = PYFUNCTYPE(c_void_p, c_void_p, ctypes.c_char_p)(("PyCapsule_GetPointer", ctypes.pythonapi))
     closed = []
 
-    @DESTRUCTOR
+    @DESTRUCTOR  # type: ignore[untyped-decorator]
     def close(dying: int) -> None:
         closed.append(fclose(raw_pointer(dying, b"file_handle")))
 
@@ -101,7 +101,7 @@ def _absolute() -> tuple[object, int]:
 
 
 def capsule_holds_a_function() -> tuple[bool, str]:
-    """A C function in a capsule can be taken out and called."""
+    """Tell whether a C function in a capsule can be taken out and called."""
     if os.name != "posix":
         raise Skip("looks a C function up as POSIX has it")
     _, address = _absolute()
@@ -111,10 +111,10 @@ def capsule_holds_a_function() -> tuple[bool, str]:
 
 
 def capsule_holds_a_python_callback() -> tuple[bool, str]:
-    """A Python function, made a C function, is called by C code that has only the capsule."""
+    """Tell whether a Python function, made a C function, is called by C code that has only the capsule."""
     heard = []
 
-    @CFUNCTYPE(None, c_int)
+    @CFUNCTYPE(None, c_int)  # type: ignore[untyped-decorator]
     def callback(number: int) -> None:
         heard.append(number)
 
@@ -124,7 +124,7 @@ def capsule_holds_a_python_callback() -> tuple[bool, str]:
 
 
 def import_result_is_called() -> tuple[bool, str]:
-    """What PyCapsule_Import returns can be cast to a function pointer and called."""
+    """Tell whether what PyCapsule_Import returns can be cast to a function pointer and called."""
     if os.name != "posix":
         raise Skip("looks a C function up as POSIX has it")
     _, address = _absolute()
@@ -135,7 +135,7 @@ def import_result_is_called() -> tuple[bool, str]:
 
 
 def pointer_outlives_capsule() -> tuple[bool, str]:
-    """A function that was taken out of a capsule is called without it, even after its end."""
+    """Tell whether a function that was taken out of a capsule is called without it, even after its end."""
     if os.name != "posix":
         raise Skip("looks a C function up as POSIX has it")
     _, address = _absolute()
@@ -146,7 +146,7 @@ def pointer_outlives_capsule() -> tuple[bool, str]:
 
 
 def whole_table() -> tuple[bool, str]:
-    """One capsule shares a whole table of functions: that of datetime makes a date."""
+    """Tell whether one capsule shares a whole table of functions: that of datetime makes a date."""
     import datetime
 
     table = Import(b"datetime.datetime_CAPI", 0)
@@ -160,7 +160,7 @@ def whole_table() -> tuple[bool, str]:
 
 
 def early_then_filled() -> tuple[bool, str]:
-    """A capsule can be made first and told later what it holds, under which name."""
+    """Tell whether a capsule can be made first and told later what it holds, under which name."""
     capsule = New(1, b"claims.not-yet", None)
     done = [SetPointer(capsule, 4096), SetName(capsule, b"claims.ready"), SetContext(capsule, 8192)]
     found = GetPointer(capsule, b"claims.ready")
@@ -168,27 +168,27 @@ def early_then_filled() -> tuple[bool, str]:
 
 
 def early_without_placeholder() -> tuple[bool, str]:
-    """A capsule can be made before there is any pointer."""
+    """Tell whether a capsule can be made before there is any pointer."""
     said = told(New, None, b"claims.not-yet", None)
     return not said.startswith("ValueError"), said
 
 
 def swapped_tables_are_refused() -> tuple[bool, str]:
-    """A capsule that stands where another module looks for its own is refused."""
+    """Tell whether a capsule that stands where another module looks for its own is refused."""
     import _socket
     import datetime
 
-    kept = datetime.datetime_CAPI  # type: ignore[attr-defined]
-    datetime.datetime_CAPI = _socket.CAPI  # type: ignore[attr-defined]
+    kept = datetime.datetime_CAPI
+    datetime.datetime_CAPI = _socket.CAPI
     try:
         said = told(Import, b"datetime.datetime_CAPI", 0)
     finally:
-        datetime.datetime_CAPI = kept  # type: ignore[attr-defined]
+        datetime.datetime_CAPI = kept
     return not said.isdigit(), said
 
 
 def no_pointer_without_capsule() -> tuple[bool, str]:
-    """An ordinary object has no interface that gives C code the address of its memory."""
+    """Tell whether an ordinary object has no interface that gives C code the address of its memory."""
     data = bytearray(b"elements")
     address = ctypes.addressof(ctypes.c_char.from_buffer(data))
     ctypes.memset(address, ord("E"), 1)
@@ -196,7 +196,7 @@ def no_pointer_without_capsule() -> tuple[bool, str]:
 
 
 def builtins_attribute() -> tuple[bool, str]:
-    """A capsule named builtins.capsule, stored in builtins, is found by that name."""
+    """Tell whether a capsule named builtins.capsule, stored in builtins, is found by that name."""
     import builtins
 
     block = ctypes.c_uint32(123)
@@ -207,7 +207,7 @@ def builtins_attribute() -> tuple[bool, str]:
 
 
 def capsule_holds_any_type() -> tuple[bool, str]:
-    """Whatever is inside, capsules are of one type."""
+    """Tell whether, whatever is inside, capsules are of one type."""
     double, text = c_double(1.5), ctypes.create_string_buffer(b"text")
     types = {type(New(ctypes.addressof(block), b"claims.any", None)) for block in (double, text)}
     return types == {capsule_type()}, f"a number and a text are both in a {capsule_type().__name__}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import tempfile
@@ -17,7 +18,7 @@ def _module(name: str, **attributes: object) -> None:
 
 
 def splits_at_last_dot() -> tuple[bool, str]:
-    """Of a.b.c the module a.b is imported, and the attribute c looked up in it."""
+    """Tell whether of a.b.c the module a.b is imported, and the attribute c looked up in it."""
     with tempfile.TemporaryDirectory() as folder:
         package = os.path.join(folder, "claims_package")
         os.mkdir(package)
@@ -36,7 +37,7 @@ def splits_at_last_dot() -> tuple[bool, str]:
 
 
 def no_block_is_deprecated() -> tuple[bool, str]:
-    """Passing no_block is met with a warning, or refused."""
+    """Tell whether passing no_block is met with a warning, or refused."""
     _module("claims_plain", cap=New(4096, b"claims_plain.cap", None))
     with warnings.catch_warnings(record=True) as given:
         warnings.simplefilter("always")
@@ -45,43 +46,40 @@ def no_block_is_deprecated() -> tuple[bool, str]:
 
 
 def no_block_changes_nothing() -> tuple[bool, str]:
-    """Whatever no_block is, a failing import gives the same exception."""
+    """Tell whether, whatever no_block is, a failing import gives the same exception."""
     said = [told(Import, b"claims_nowhere.cap", no_block).partition(":")[0] for no_block in (0, 1)]
     return said[0] == said[1], f"0 gives {said[0]}, 1 gives {said[1]}"
 
 
 def nameless_capsules_are_found() -> tuple[bool, str]:
-    """A capsule without a name is found by the path to it."""
+    """Tell whether a capsule without a name is found by the path to it."""
     _module("claims_nameless", cap=New(4096, None, None))
     said = told(Import, b"claims_nameless.cap", 0)
     return said == "4096", said
 
 
 def datetime_has_a_capsule() -> tuple[bool, str]:
-    """The C API of datetime is in a capsule, which is found by its path."""
+    """Tell whether the C API of datetime is in a capsule, which is found by its path."""
     import datetime
 
-    capsule = datetime.datetime_CAPI  # type: ignore[attr-defined]
+    capsule = datetime.datetime_CAPI
     found = type(capsule) is capsule_type() and Import(b"datetime.datetime_CAPI", 0)
     return bool(found), repr(GetName(capsule))
 
 
 def names_follow_paths() -> tuple[bool, str]:
-    """Every capsule of the standard library is named by the path to it."""
-    import _codecs_jp
-
+    """Tell whether every capsule of the standard library is named by the path to it."""
     others = {
         name: GetName(value)
-        for name, value in vars(_codecs_jp).items()
+        for name, value in vars(importlib.import_module("_codecs_jp")).items()
         if type(value) is capsule_type() and GetName(value) != f"_codecs_jp.{name}".encode()
     }
     return not others, f"of _codecs_jp, {len(others)} have another name, such as {next(iter(others.values()), None)!r}"
 
 
 def ctypes_uses_capsules() -> tuple[bool, str]:
-    """ctypes exposes a C API by capsules, such as _ctypes._pointer_type_cache."""
+    """Tell whether ctypes exposes a C API by capsules, such as _ctypes._pointer_type_cache."""
     import _ctypes
-
     import ctypes
 
     capsules = [name for module in (_ctypes, ctypes) for name, v in vars(module).items() if type(v) is capsule_type()]
@@ -90,9 +88,7 @@ def ctypes_uses_capsules() -> tuple[bool, str]:
 
 
 def builds_of_the_standard_library() -> tuple[bool, str]:
-    """Several modules of the standard library publish a C API in a capsule under its path."""
-    found = []
-    for path in ("datetime.datetime_CAPI", "_socket.CAPI", "pyexpat.expat_CAPI", "unicodedata._ucnhash_CAPI"):
-        if told(Import, path.encode(), 0).isdigit():
-            found.append(path)
+    """Tell whether several modules of the standard library publish a C API in a capsule under its path."""
+    paths = ("datetime.datetime_CAPI", "_socket.CAPI", "pyexpat.expat_CAPI", "unicodedata._ucnhash_CAPI")
+    found = [path for path in paths if told(Import, path.encode(), 0).isdigit()]
     return len(found) > 1, ", ".join(found)

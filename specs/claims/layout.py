@@ -14,7 +14,7 @@ WORD = ctypes.sizeof(c_void_p)
 FIELDS = {9: 4, 10: 4, 11: 4, 12: 4, 13: 6, 14: 6, 15: 6}
 
 
-@DESTRUCTOR
+@DESTRUCTOR  # type: ignore[untyped-decorator]
 def _nothing(dying: int) -> None:
     """Do nothing."""
 
@@ -33,38 +33,41 @@ def _order() -> list[str]:
 
 
 def context_before_destructor() -> tuple[bool, str]:
-    """Behind the header lie pointer, name, context and destructor, in this order."""
+    """Tell whether behind the header lie pointer, name, context and destructor, in this order."""
     found = _order()
     return found[:4] == ["pointer", "name", "context", "destructor"], " ".join(found)
 
 
 def four_fields_alone() -> tuple[bool, str]:
-    """These four are all that there is."""
+    """Tell whether these four are all that there is."""
     found = _order()
     return len(found) == 4, " ".join(found)
 
 
 def destructor_before_context() -> tuple[bool, str]:
-    """Behind the header lie pointer, name, destructor and context, in this order."""
+    """Tell whether behind the header lie pointer, name, destructor and context, in this order."""
     found = _order()
     return found[:4] == ["pointer", "name", "destructor", "context"], " ".join(found)
 
 
 def collector_header() -> tuple[bool, str]:
-    """A capsule is allocated as an object that the garbage collector can track."""
+    """Tell whether a capsule is allocated as an object that the garbage collector can track."""
     flag = bool(capsule_type().__flags__ & 1 << 14)
-    return flag, f"Py_TPFLAGS_HAVE_GC {'is' if flag else 'is not'} set; sys.getsizeof is {sys.getsizeof(New(1, None, None))}"
+    return (
+        flag,
+        f"Py_TPFLAGS_HAVE_GC {'is' if flag else 'is not'} set; sys.getsizeof is {sys.getsizeof(New(1, None, None))}",
+    )
 
 
 def no_new_fields_in_3_14() -> tuple[bool, str]:
-    """3.14 has the fields of 3.13, and no others; this interpreter has those of its version."""
+    """Tell whether 3.14 has the fields of 3.13, and no others; this interpreter has those of its version."""
     here = len(_order())
     known = FIELDS.get(sys.version_info[1], FIELDS[max(FIELDS)])
     return FIELDS[14] == FIELDS[13] and here == known, f"{here} words behind the header on 3.{sys.version_info[1]}"
 
 
 def types_has_capsule_type() -> tuple[bool, str]:
-    """The module types names the type of capsules."""
+    """Tell whether the module types names the type of capsules."""
     import types
 
     found = getattr(types, "CapsuleType", None)
@@ -72,18 +75,18 @@ def types_has_capsule_type() -> tuple[bool, str]:
 
 
 def type_names_itself() -> tuple[bool, str]:
-    """The type is called PyCapsule."""
+    """Tell whether the type is called PyCapsule."""
     return capsule_type().__name__ == "PyCapsule", f"{capsule_type().__module__}.{capsule_type().__name__}"
 
 
 def subclass_instances() -> tuple[bool, str]:
-    """A capsule may be an instance of a subclass."""
+    """Tell whether a capsule may be an instance of a subclass."""
     said = told(type, "Sub", (capsule_type(),), {})
     return not said.startswith("TypeError"), said
 
 
 def header_is_installed() -> tuple[bool, str]:
-    """The header of the capsule functions is called pycapsule.h."""
+    """Tell whether the header of the capsule functions is called pycapsule.h."""
     import os
 
     from capi import Skip
@@ -96,7 +99,7 @@ def header_is_installed() -> tuple[bool, str]:
 
 
 def critical_section_in_get_pointer() -> tuple[bool, str]:
-    """On a free-threaded build PyCapsule_GetPointer locks the capsule: it waits for whoever holds its mutex."""
+    """Tell whether PyCapsule_GetPointer waits for whoever holds the mutex of the capsule."""
     from capi import Skip, dies
 
     if not sysconfig.get_config_var("Py_GIL_DISABLED"):

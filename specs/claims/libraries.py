@@ -24,21 +24,21 @@ def _newer_numpy() -> Any:
 
 
 def numpy_takes_a_capsule() -> tuple[bool, str]:
-    """numpy.from_dlpack takes a capsule."""
+    """Tell whether numpy.from_dlpack takes a capsule."""
     numpy = _numpy()
     said = told(numpy.from_dlpack, numpy.arange(3).__dlpack__())
     return said.startswith("array"), f"numpy {numpy.__version__}: {said}"
 
 
 def numpy_takes_arrays() -> tuple[bool, str]:
-    """numpy.from_dlpack takes an object with the two methods."""
+    """Tell whether numpy.from_dlpack takes an object with the two methods."""
     numpy = _numpy()
     said = told(numpy.from_dlpack, numpy.arange(3))
     return said.startswith("array"), f"numpy {numpy.__version__}: {said}"
 
 
 def numpy_shares() -> tuple[bool, str]:
-    """numpy.from_dlpack shares memory."""
+    """Tell whether numpy.from_dlpack shares memory."""
     numpy = _numpy()
     array = numpy.arange(3)
     view = numpy.from_dlpack(array)
@@ -47,7 +47,7 @@ def numpy_shares() -> tuple[bool, str]:
 
 
 def numpy_copies_when_asked() -> tuple[bool, str]:
-    """With copy=True it shares all the same."""
+    """Tell whether, with copy=True it shares all the same."""
     numpy = _newer_numpy()
     array = numpy.arange(3)
     view = numpy.from_dlpack(array, copy=True)
@@ -56,21 +56,21 @@ def numpy_copies_when_asked() -> tuple[bool, str]:
 
 
 def numpy_names_versioned_structs_dltensor() -> tuple[bool, str]:
-    """The versioned struct travels under the name dltensor."""
+    """Tell whether the versioned struct travels under the name dltensor."""
     numpy = _newer_numpy()
     name = GetName(numpy.arange(3).__dlpack__(max_version=(1, 0)))
     return name == b"dltensor", f"numpy {numpy.__version__}: {name.decode()}"
 
 
 def numpy_exports_versioned_unasked() -> tuple[bool, str]:
-    """__dlpack__() without arguments gives the versioned struct."""
+    """Tell whether __dlpack__() without arguments gives the versioned struct."""
     numpy = _numpy()
     name = GetName(numpy.arange(3).__dlpack__())
     return name == b"dltensor_versioned", f"numpy {numpy.__version__}: {name.decode()}"
 
 
 def numpy_frombuffer_copies() -> tuple[bool, str]:
-    """numpy.frombuffer copies the bytes."""
+    """Tell whether numpy.frombuffer copies the bytes."""
     numpy = _numpy()
     data = bytearray(4)
     array = numpy.frombuffer(data, numpy.uint8)
@@ -84,14 +84,14 @@ def _array_api(numpy: Any) -> Any:
 
 
 def numpy_capsule() -> tuple[bool, str]:
-    """NumPy's C API is in a capsule, _ARRAY_API of multiarray."""
+    """Tell whether NumPy's C API is in a capsule, _ARRAY_API of multiarray."""
     numpy = _numpy()
     found = _array_api(numpy)
     return type(found) is capsule_type(), f"numpy {numpy.__version__}: {found!r}"
 
 
 def numpy_is_imported_by_path() -> tuple[bool, str]:
-    """PyCapsule_Import finds NumPy's C API by its path."""
+    """Tell whether PyCapsule_Import finds NumPy's C API by its path."""
     numpy = _numpy()
     path = "numpy._core._multiarray_umath._ARRAY_API"
     if not hasattr(numpy, "_core"):
@@ -108,7 +108,7 @@ def _headers(numpy: Any) -> Path:
 
 
 def numpy_table_in_ndarrayobject_h() -> tuple[bool, str]:
-    """The header ndarrayobject.h defines the table."""
+    """Tell whether the header ndarrayobject.h defines the table."""
     numpy = _numpy()
     folder = _headers(numpy)
     defining = [file.name for file in sorted(folder.glob("*.h")) if "PyArray_API[" in file.read_text("utf-8")]
@@ -122,7 +122,7 @@ def _slots(numpy: Any) -> set[int]:
 
 
 def numpy_1_has_300_entries() -> tuple[bool, str]:
-    """PyArray_API of NumPy 1 has more than 300 entries."""
+    """Tell whether PyArray_API of NumPy 1 has more than 300 entries."""
     numpy = _numpy()
     if not numpy.__version__.startswith("1."):
         raise Skip(f"numpy is {numpy.__version__}")
@@ -131,7 +131,7 @@ def numpy_1_has_300_entries() -> tuple[bool, str]:
 
 
 def numpy_2_has_300_entries() -> tuple[bool, str]:
-    """PyArray_API of NumPy 2 has more than 300 entries."""
+    """Tell whether PyArray_API of NumPy 2 has more than 300 entries."""
     numpy = _numpy()
     if numpy.__version__.startswith("1."):
         raise Skip(f"numpy is {numpy.__version__}")
@@ -144,7 +144,7 @@ def _torch() -> Any:
 
 
 def torch_shares() -> tuple[bool, str]:
-    """torch.from_dlpack shares memory with the array that it is given."""
+    """Tell whether torch.from_dlpack shares memory with the array that it is given."""
     torch = _torch()
     source = torch.arange(3)
     view = torch.from_dlpack(source)
@@ -153,7 +153,7 @@ def torch_shares() -> tuple[bool, str]:
 
 
 def torch_takes_a_capsule() -> tuple[bool, str]:
-    """torch.utils.dlpack.from_dlpack takes the capsule that to_dlpack made."""
+    """Tell whether torch.utils.dlpack.from_dlpack takes the capsule that to_dlpack made."""
     torch = _torch()
     capsule = torch.utils.dlpack.to_dlpack(torch.arange(3))
     said = told(torch.utils.dlpack.from_dlpack, capsule)
@@ -161,14 +161,14 @@ def torch_takes_a_capsule() -> tuple[bool, str]:
 
 
 def torch_capsule_is_dltensor() -> tuple[bool, str]:
-    """What torch.utils.dlpack.to_dlpack makes shows itself as a capsule named dltensor."""
+    """Tell whether what torch.utils.dlpack.to_dlpack makes shows itself as a capsule named dltensor."""
     torch = _torch()
     shown = repr(torch.utils.dlpack.to_dlpack(torch.arange(3)))
     return '"dltensor"' in shown, f"torch {torch.__version__}: {shown.partition(' at ')[0]}"
 
 
 def torch_second_use_is_undefined() -> tuple[bool, str]:
-    """To use a capsule a second time is undefined: anything may happen."""
+    """Tell whether to use a capsule a second time is undefined: anything may happen."""
     torch = _torch()
     capsule = torch.utils.dlpack.to_dlpack(torch.arange(3))
     torch.utils.dlpack.from_dlpack(capsule)
@@ -177,7 +177,7 @@ def torch_second_use_is_undefined() -> tuple[bool, str]:
 
 
 def pillow_shares_an_api() -> tuple[bool, str]:
-    """Pillow publishes an API of functions in a capsule."""
+    """Tell whether Pillow publishes an API of functions in a capsule."""
     image_library = library("PIL.Image", least="Pillow")
     core = image_library.core
     tables = [name for name, value in vars(core).items() if type(value) is capsule_type()]
@@ -187,7 +187,7 @@ def pillow_shares_an_api() -> tuple[bool, str]:
 
 
 def lxml_shares_trees() -> tuple[bool, str]:
-    """lxml shares pointers to libxml2's trees in capsules."""
+    """Tell whether lxml shares pointers to libxml2's trees in capsules."""
     etree = library("lxml.etree", least="lxml")
     table = etree.__pyx_capi__
     names = [GetName(value).decode() for value in table.values()]
@@ -196,14 +196,14 @@ def lxml_shares_trees() -> tuple[bool, str]:
 
 
 def lxml_shares_functions() -> tuple[bool, str]:
-    """lxml shares C functions in capsules."""
+    """Tell whether lxml shares C functions in capsules."""
     etree = library("lxml.etree", least="lxml")
     found = [value for value in etree.__pyx_capi__.values() if type(value) is capsule_type()]
     return len(found) > 1, f"{len(found)} capsules in lxml.etree.__pyx_capi__"
 
 
 def lxml_adopts_trees() -> tuple[bool, str]:
-    """lxml takes a libxml2 tree over from a capsule."""
+    """Tell whether lxml takes a libxml2 tree over from a capsule."""
     etree = library("lxml.etree", least="lxml")
     function = getattr(etree, "adopt_external_document", None)
     said = told(function, 1) if function else "no adopt_external_document"
@@ -211,7 +211,7 @@ def lxml_adopts_trees() -> tuple[bool, str]:
 
 
 def jax_refuses_a_capsule() -> tuple[bool, str]:
-    """jax.dlpack.from_dlpack refuses a capsule."""
+    """Tell whether jax.dlpack.from_dlpack refuses a capsule."""
     jax = library("jax")
     library("jax.dlpack")
     said = told(jax.dlpack.from_dlpack, jax.numpy.arange(3).__dlpack__())

@@ -14,7 +14,7 @@ _raw_pointer = ctypes.PYFUNCTYPE(c_void_p, c_void_p, c_char_p)(("PyCapsule_GetPo
 _calls: list[tuple[bytes, int]] = []
 
 
-@DESTRUCTOR
+@DESTRUCTOR  # type: ignore[untyped-decorator]
 def _record(dying: int) -> None:
     """Note what the dying capsule is called, and what it holds under that name."""
     name = _raw_name(dying)
@@ -25,7 +25,7 @@ RECORD = ctypes.cast(_record, c_void_p)
 
 
 def collector_calls_destructor() -> tuple[bool, str]:
-    """It is the garbage collector that calls the destructor of a capsule that nobody has any more."""
+    """Tell whether it is the garbage collector that calls the destructor of a capsule that nobody has any more."""
     _calls.clear()
     gc.disable()
     try:
@@ -38,7 +38,7 @@ def collector_calls_destructor() -> tuple[bool, str]:
 
 
 def freed_by_hand() -> tuple[bool, str]:
-    """A capsule has to be freed by hand, unlike other Python objects."""
+    """Tell whether a capsule has to be freed by hand, unlike other Python objects."""
     _calls.clear()
     kept = [New(16, b"claims.in_a_list", RECORD)]
     kept.clear()
@@ -46,7 +46,7 @@ def freed_by_hand() -> tuple[bool, str]:
 
 
 def destructor_is_helpless_when_renamed() -> tuple[bool, str]:
-    """A destructor that finds another name than its own cannot reach what the capsule holds."""
+    """Tell whether a destructor that finds another name than its own cannot reach what the capsule holds."""
     _calls.clear()
     capsule = New(16, b"claims.mine", RECORD)
     SetName(capsule, b"claims.yours")
@@ -55,7 +55,7 @@ def destructor_is_helpless_when_renamed() -> tuple[bool, str]:
 
 
 def destructor_runs_at_exit() -> tuple[bool, str]:
-    """A capsule that is alive when the process ends is cleaned up then."""
+    """Tell whether a capsule that is alive when the process ends is cleaned up then."""
     end = dies(
         "import ctypes, os, capi\n"
         "libc = ctypes.CDLL(None)\n"
@@ -67,7 +67,7 @@ def destructor_runs_at_exit() -> tuple[bool, str]:
 
 
 def name_of_another_life() -> tuple[bool, str]:
-    """A name whose memory was reused still names the capsule."""
+    """Tell whether a name whose memory was reused still names the capsule."""
     buffer = ctypes.create_string_buffer(b"claims.first")
     new = ctypes.PYFUNCTYPE(ctypes.py_object, c_void_p, c_void_p, c_void_p)(("PyCapsule_New", ctypes.pythonapi))
     capsule = new(16, ctypes.addressof(buffer), None)
@@ -76,7 +76,7 @@ def name_of_another_life() -> tuple[bool, str]:
 
 
 def example_destructor_is_safe() -> tuple[bool, str]:
-    """The destructor of the specification's example is safe under a name that it does not know."""
+    """Tell whether the destructor of the specification's example is safe under a name that it does not know."""
     import os
     import shutil
 
@@ -91,9 +91,9 @@ def example_destructor_is_safe() -> tuple[bool, str]:
         "extern void PyErr_Clear(void);\n"
         "int depth;\n"
         "void destroy(void *self) {\n"
-        "    if (PyCapsule_IsValid(self, \"used_dltensor\")) return;\n"
+        '    if (PyCapsule_IsValid(self, "used_dltensor")) return;\n'
         "    if (++depth > 100) return;\n"
-        "    if (PyCapsule_GetPointer(self, \"dltensor\") == 0) { PyErr_WriteUnraisable(self); PyErr_Clear(); }\n"
+        '    if (PyCapsule_GetPointer(self, "dltensor") == 0) { PyErr_WriteUnraisable(self); PyErr_Clear(); }\n'
         "}\n"
         "int how_deep(void) { return depth; }\n"
     )

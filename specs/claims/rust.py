@@ -45,95 +45,100 @@ def _compiles(feature: str) -> tuple[bool, str]:
 
 
 def found_by_path() -> tuple[bool, str]:
-    """A value in a capsule of builtins is found by its path."""
+    """Tell whether a value in a capsule of builtins is found by its path."""
     return _trial("import")
 
 
 def other_name_is_refused() -> tuple[bool, str]:
-    """Import wants the path and the name to be the same."""
+    """Tell whether import wants the path and the name to be the same."""
     return _trial("import_other_name")
 
 
-def type_is_checked() -> tuple[bool, str]:
-    """Import checks that what it finds is of the type that is asked for."""
-    return _trial("import_checks_type")
+def type_is_unchecked() -> tuple[bool, str]:
+    """Tell whether import gives out what it finds as whatever type is asked for."""
+    checked, saw = _trial("import_checks_type")
+    return not checked, saw
 
 
 def new_stores_value() -> tuple[bool, str]:
-    """The pointer of a capsule leads to its value."""
+    """Tell whether the pointer of a capsule leads to its value."""
     return _trial("new_stores_value")
 
 
 def pointer_is_checked() -> tuple[bool, str]:
-    """Asked for another name, pointer_checked gives no pointer."""
+    """Tell whether, asked for another name, pointer_checked gives no pointer."""
     return _trial("pointer_is_checked")
 
 
 def name_is_optional() -> tuple[bool, str]:
-    """A capsule needs no name."""
+    """Tell whether a capsule needs no name."""
     return _trial("name_is_optional")
 
 
 def value_is_dropped() -> tuple[bool, str]:
-    """The value is dropped with its capsule."""
+    """Tell whether the value is dropped with its capsule."""
     return _trial("value_is_dropped")
 
 
 def destructor_gets_value() -> tuple[bool, str]:
-    """A destructor gets the value, and NULL where there is no context."""
+    """Tell whether a destructor gets the value, and NULL where there is no context."""
     return _trial("destructor_gets_value")
 
 
 def destructor_gets_context() -> tuple[bool, str]:
-    """A destructor gets the context that was set."""
+    """Tell whether a destructor gets the context that was set."""
     return _trial("destructor_gets_context")
 
 
 def destructor_on_another_thread() -> tuple[bool, str]:
-    """A destructor may run on another thread."""
+    """Tell whether a destructor may run on another thread."""
     return _trial("destructor_on_another_thread")
 
 
 def pointer_is_used_directly() -> tuple[bool, str]:
-    """new_with_pointer stores the pointer that it is given."""
+    """Tell whether new_with_pointer stores the pointer that it is given."""
     return _trial("pointer_is_used_directly")
 
 
 def value_is_boxed() -> tuple[bool, str]:
-    """The constructor new stores the value in memory of its own, and points there."""
+    """Tell whether the constructor new stores the value in memory of its own, and points there."""
     return _trial("value_is_boxed")
 
 
 def raw_pointer_has_no_destructor() -> tuple[bool, str]:
-    """new_with_pointer registers no destructor."""
+    """Tell whether new_with_pointer registers no destructor."""
     return _trial("raw_pointer_has_no_destructor")
 
 
 def raw_destructor_runs() -> tuple[bool, str]:
-    """new_with_pointer_and_destructor stores the C function as it is, and it runs."""
+    """Tell whether new_with_pointer_and_destructor stores the C function as it is, and it runs."""
     return _trial("raw_destructor_runs")
 
 
 def function_comes_back() -> tuple[bool, str]:
-    """A C function that was put into a capsule comes back."""
+    """Tell whether a C function that was put into a capsule comes back."""
     return _trial("function_comes_back")
 
 
-def panic_is_survived() -> tuple[bool, str]:
-    """A panic in the closure of new_with_destructor does not end the process."""
-    return _trial("panic_is_survived")
+def panic_aborts() -> tuple[bool, str]:
+    """Tell whether a panic in the closure of new_with_destructor ends the process."""
+    survived, saw = _trial("panic_is_survived")
+    return not survived and saw.startswith("died"), saw
 
 
-def raw_panic_is_survived() -> tuple[bool, str]:
-    """A panic in a destructor that is a C function does not end the process."""
-    return _trial("raw_panic_is_survived")
+def raw_panic_aborts() -> tuple[bool, str]:
+    """Tell whether a panic in a destructor that is a C function ends the process."""
+    survived, saw = _trial("raw_panic_is_survived")
+    return not survived and saw.startswith("died"), saw
 
 
-def zero_sized_compiles() -> tuple[bool, str]:
-    """A capsule of a type without size compiles."""
-    return _compiles("zero-sized")
+def zero_sized_is_refused() -> tuple[bool, str]:
+    """Tell whether a capsule of a type without size does not compile."""
+    compiles, saw = _compiles("zero-sized")
+    return not compiles, saw
 
 
-def function_item_compiles() -> tuple[bool, str]:
-    """A function item, which was not cast to a pointer, compiles."""
-    return _compiles("function-item")
+def function_item_is_refused() -> tuple[bool, str]:
+    """Tell whether a function item, which was not cast to a pointer, does not compile."""
+    compiles, saw = _compiles("function-item")
+    return not compiles, saw
