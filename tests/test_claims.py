@@ -230,6 +230,10 @@ def test_record_takes_back_what_is_not_shown(tmp_path: Path, monkeypatch: pytest
     assert json.loads(measured.read_text())["claims"] == {claim.id: ["3.11", "3.13"]}
     record(READ, [bad], "3.13")
     assert json.loads(measured.read_text())["claims"] == {claim.id: ["3.11"]}
+    skipped = Judged(claim, (Proved(claim.proofs[0], False, Shown(None, "not installed")),))
+    record(READ, [skipped], "3.11")
+    record(READ, [replace(good, proved=(replace(good.proved[0], shown=Shown(False, "numpy 2.4.6: seen")),))], "3.11")
+    assert json.loads(measured.read_text())["claims"] == {claim.id: ["3.11", "numpy 2.4.6"]}
     assert "null-matches-any" in (tmp_path / "claims.md").read_text("utf-8")
 
 

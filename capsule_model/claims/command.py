@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -30,6 +31,8 @@ import sys, sysconfig
 threads = "t" if sysconfig.get_config_var("Py_GIL_DISABLED") else ""
 print("3.%d%s%s" % (sys.version_info[1], threads, " debug" if hasattr(sys, "gettotalrefcount") else ""))
 """
+
+_LIBRARY = re.compile(r"(numpy|torch|jax|Pillow|lxml|PyO3|dlpack\.h) ([0-9][\w.+]*): ")
 
 Vectors = tuple[dict[str, Any], dict[str, str]]
 
@@ -107,14 +110,19 @@ def as_json(judged: Sequence[Judged], prover: Prover) -> dict[str, Any]:
 
 
 def record(read: Claims, judged: Sequence[Judged], build: str) -> None:
-    """Add what one interpreter bore out to the measurements, take away what it did not, and write the page."""
+    """Add `build`, and the libraries that were seen, to what bears out each claim that was shown, and write the page.
+
+    A build that contradicts a claim is taken away from it, with all libraries.
+    """
     file = specs() / "claims" / "measured.json"
     measured = read_measured(file)
     known = {claim.id for claim in read.all()}
     for one in judged:
-        found = set(measured.get(one.claim.id, ())) - {build}
+        found = set(measured.get(one.claim.id, ()))
         if one.status == "shown":
-            found.add(build)
+            found |= {build, *_libraries(one)}
+        elif one.status == "contradicted":
+            found = {name for name in found - {build} if name.startswith("3.")}
         measured[one.claim.id] = sorted(found)
     kept = {name: found for name, found in sorted(measured.items()) if name in known and found}
     write_whole(json.dumps({"format": 1, "claims": kept}, indent=1) + "\n", file)
@@ -124,6 +132,12 @@ def record(read: Claims, judged: Sequence[Judged], build: str) -> None:
 def text_of_page(read: Claims) -> str:
     """Return the page of the claims and of what is recorded."""
     return page(read, read_measured(specs() / "claims" / "measured.json"))
+
+
+def _libraries(one: Judged) -> set[str]:
+    """Return the libraries that scripts looked at, each with its version, which begins what they saw."""
+    found = (_LIBRARY.match(proved.shown.saw) for proved in one.proved if proved.shown.holds is not None)
+    return {f"{match[1]} {match[2]}" for match in found if match}
 
 
 def _chosen(ids: Sequence[str], read: Claims) -> list[Claim]:

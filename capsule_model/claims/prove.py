@@ -137,6 +137,8 @@ class Prover:
             defined = ran is not None
             saw = "runs to its end" if defined else _end(vector)
             return Shown(defined == proof.predicts["defined"], saw)
+        if ran is None and result.outcome == "passed":
+            return Shown(False, "the process ends")
         if ran is None or proof.step is None or proof.step >= len(ran.steps):
             return Shown(None, f"has no step {proof.step} to look at", broken=True)
         expect = dict(proof.predicts)

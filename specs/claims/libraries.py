@@ -183,7 +183,9 @@ def pillow_shares_an_api() -> tuple[bool, str]:
     tables = [name for name, value in vars(core).items() if type(value) is capsule_type()]
     image = image_library.new("L", (2, 2)).im
     held = getattr(image, "ptr", None)
-    return bool(tables), f"no capsule in PIL.Image.core; an image has {held!r}".partition(" at ")[0]
+    version = library("PIL", least="Pillow").__version__
+    shown = f"Pillow {version}: no capsule in PIL.Image.core; an image has {held!r}"
+    return bool(tables), shown.partition(" at ")[0]
 
 
 def lxml_shares_trees() -> tuple[bool, str]:
@@ -192,14 +194,15 @@ def lxml_shares_trees() -> tuple[bool, str]:
     table = etree.__pyx_capi__
     names = [GetName(value).decode() for value in table.values()]
     trees = [name for name in names if "(" not in name]
-    return bool(trees), f"{len(names)} capsules, each a function, such as {names[0]!r}; trees among them: {len(trees)}"
+    shown = f"{len(names)} capsules, each a function, such as {names[0]!r}; trees among them: {len(trees)}"
+    return bool(trees), f"lxml {etree.__version__}: {shown}"
 
 
 def lxml_shares_functions() -> tuple[bool, str]:
     """Tell whether lxml shares C functions in capsules."""
     etree = library("lxml.etree", least="lxml")
     found = [value for value in etree.__pyx_capi__.values() if type(value) is capsule_type()]
-    return len(found) > 1, f"{len(found)} capsules in lxml.etree.__pyx_capi__"
+    return len(found) > 1, f"lxml {etree.__version__}: {len(found)} capsules in lxml.etree.__pyx_capi__"
 
 
 def lxml_adopts_trees() -> tuple[bool, str]:
@@ -207,7 +210,7 @@ def lxml_adopts_trees() -> tuple[bool, str]:
     etree = library("lxml.etree", least="lxml")
     function = getattr(etree, "adopt_external_document", None)
     said = told(function, 1) if function else "no adopt_external_document"
-    return function is not None, said
+    return function is not None, f"lxml {etree.__version__}: {said}"
 
 
 def jax_refuses_a_capsule() -> tuple[bool, str]:
