@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,8 +23,6 @@ from capsule_model.locate import specs
 FOLDER = specs() / "claims"
 READ = read_claims(FOLDER)
 CLAIMS = READ.all()
-
-pytestmark = pytest.mark.xdist_group("claims")
 
 
 @pytest.fixture(scope="module")
@@ -140,8 +139,6 @@ def test_a_script_that_dies_is_broken_and_hides_no_other(tmp_path: Path) -> None
         "def fourth():\n    raise ValueError('odd')\n",
         "utf-8",
     )
-    import sys
-
     shown = run_scripts(sys.executable, tmp_path, [f"three.{n}" for n in ("first", "second", "third", "fourth")], 60)
     assert shown["three.first"] == Shown(True, "one")
     assert shown["three.second"].broken
@@ -194,8 +191,10 @@ def test_what_is_wrong_with_the_files_is_named(text: str, fault: str, tmp_path: 
 
 
 def test_versions_are_shown_as_ranges() -> None:
-    """Versions that follow each other are a range, builds stand behind them."""
-    assert versions(["3.9", "3.10", "3.11", "3.13", "3.13t", "3.11 debug"]) == "3.9 to 3.11, 3.13, 3.11 debug, 3.13t"
+    """Versions that follow each other are a range; builds stand behind them, then libraries."""
+    measured = ["3.9", "3.10", "3.11", "3.13", "3.13t", "numpy 2.4.6", "3.9 debug", "3.11 debug", "3.13t debug"]
+    builds = "3.9 to 3.11, 3.13; debug 3.9, 3.11; free-threaded 3.13; free-threaded debug 3.13"
+    assert versions(measured) == f"{builds}; numpy 2.4.6"
 
 
 def test_command_tells_of_one_claim(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from capsule_model.claims.read import NO_BEHAVIOUR, Claim, Claims, Proof
 
 __all__ = ["counts", "page", "read_measured", "versions"]
+
+_BUILDS = {"": "", " debug": "debug ", "t": "free-threaded ", "t debug": "free-threaded debug "}
 
 Measured = Mapping[str, Sequence[str]]
 
@@ -59,17 +61,25 @@ def counts(claims: Iterable[Claim]) -> dict[str, int]:
 
 
 def versions(measured: Iterable[str]) -> str:
-    """Return versions as a reader wants them: those that follow each other as a range, builds and libraries behind."""
-    names = sorted(set(measured))
-    plain = sorted(int(name[2:]) for name in names if re.fullmatch(r"3\.\d+", name))
-    ranges: list[list[int]] = []
-    for minor in plain:
-        if ranges and ranges[-1][-1] == minor - 1:
-            ranges[-1].append(minor)
-        else:
-            ranges.append([minor])
-    parts = [f"3.{run[0]}" if len(run) == 1 else f"3.{run[0]} to 3.{run[-1]}" for run in ranges]
-    return ", ".join([*parts, *(name for name in names if not re.fullmatch(r"3\.\d+", name))])
+    """Return versions as a reader wants them: by build, those that follow each other as a range, libraries behind."""
+    names = set(measured)
+    parts = []
+    for suffix, build in _BUILDS.items():
+        minors = sorted(int(found[1]) for name in names if (found := re.fullmatch(rf"3\.(\d+){suffix}", name)))
+        if minors:
+            parts.append(build + ", ".join(_ranges(minors)))
+    return "; ".join([*parts, *sorted(name for name in names if not name.startswith("3."))])
+
+
+def _ranges(minors: Sequence[int]) -> Iterator[str]:
+    """Yield ascending minor versions, those that follow each other as one."""
+    first = last = minors[0]
+    for minor in [*minors[1:], 0]:
+        if minor == last + 1:
+            last = minor
+            continue
+        yield f"3.{first}" if first == last else f"3.{first} to 3.{last}"
+        first = last = minor
 
 
 def read_measured(file: Path) -> dict[str, list[str]]:
