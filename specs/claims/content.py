@@ -24,6 +24,8 @@ from capi import (
     told,
 )
 
+WORD = ctypes.sizeof(c_void_p)
+
 
 def pointer_comes_back() -> tuple[bool, str]:
     """Tell whether a pointer put into a capsule is the one that C code takes out."""
@@ -62,9 +64,9 @@ def ctypes_cannot_open_it() -> tuple[bool, str]:
 def a_receiver_is_stored() -> tuple[bool, str]:
     """Tell whether a capsule says whom it is for."""
     capsule = New(16, b"claims.x", None)
-    words = capsule_type().__basicsize__ // ctypes.sizeof(c_void_p)
-    header = object.__basicsize__ // ctypes.sizeof(c_void_p)
-    values = [c_void_p.from_address(id(capsule) + 8 * n).value or 0 for n in range(header, words)]
+    words = capsule_type().__basicsize__ // WORD
+    header = object.__basicsize__ // WORD
+    values = [c_void_p.from_address(id(capsule) + WORD * n).value or 0 for n in range(header, words)]
     named = values[2:]
     return any(named), f"beside pointer and name, {len(named)} words, all NULL in a new capsule: {not any(named)}"
 
@@ -150,11 +152,11 @@ def whole_table() -> tuple[bool, str]:
     import datetime
 
     table = Import(b"datetime.datetime_CAPI", 0)
-    types = [c_void_p.from_address(table + 8 * n).value for n in range(5)]
+    types = [c_void_p.from_address(table + WORD * n).value for n in range(5)]
     expected = [
         id(kind) for kind in (datetime.date, datetime.datetime, datetime.time, datetime.timedelta, datetime.tzinfo)
     ]
-    make = PYFUNCTYPE(py_object, c_int, c_int, c_int, c_void_p)(c_void_p.from_address(table + 8 * 6).value or 0)
+    make = PYFUNCTYPE(py_object, c_int, c_int, c_int, c_void_p)(c_void_p.from_address(table + WORD * 6).value or 0)
     made = make(2026, 11, 27, types[0])
     return types == expected and made == datetime.date(2026, 11, 27), f"five types, and a function that made {made!r}"
 
