@@ -17,6 +17,7 @@ from capsule_model import __version__
 from capsule_model.command_line import run_group
 from capsule_model.conform.commands import conform as run_conform
 from capsule_model.conform.commands import known_names
+from capsule_model.inspection.options import inspect
 from capsule_model.locate import specs
 from capsule_model.profiles import BEHAVIOURS, PROFILES, profile_named
 from capsule_model.suites import CAPSULE, SUITES, vectors_of
@@ -60,6 +61,9 @@ def _time_limit(default: float) -> Callable[[_Command], _Command]:
 @click.version_option(__version__, prog_name="capsule-model")
 def main() -> None:
     """Show, check and prove what PyCapsule does."""
+
+
+main.add_command(inspect)
 
 
 @main.command()

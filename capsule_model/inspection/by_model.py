@@ -21,7 +21,7 @@ def repr_by_model(name: bytes | None, address: int) -> str:
     """Return the repr of a capsule of that name at an address."""
     py = Interpreter()
     capsule = py.PyCapsule_New(1, NULL if name is None else py.cstring(name), NULL)
-    shown = str(py.objects[py.PyObject_Repr(capsule)].value)  # type: ignore[union-attr]
+    shown = str(py.objects[py.PyObject_Repr(capsule)].value)
     # The name may hold what looks like an address.
     return shown.removesuffix(f"{capsule:#x}>") + f"{address:#x}>"
 

@@ -15,6 +15,7 @@ import re
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator
+from runpy import run_path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -25,9 +26,9 @@ Step = tuple[str, Any]
 WORD = ctypes.sizeof(ctypes.c_void_p)
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 MOST_PATHS, MOST_TEXT = 50, 500
-# What nobody should import by chance: programs, tests, and jokes that open a browser; and this project itself.
-LEFT_OUT = {"antigravity", "this", "idlelib", "turtledemo", "capsule_model", "dlpack_model"}
-LEFT_OUT_INSIDE = {"test", "tests", "idle_test", "conftest", "__main__"}
+# Read past whatever a class of modules or a metaclass makes of the attribute.
+NAMESPACE_OF_MODULE: Any = vars(ModuleType)["__dict__"]
+NAMESPACE_OF_CLASS: Any = vars(type)["__dict__"]
 BARE_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_ .-]*")
 
 
@@ -130,7 +131,7 @@ class Places:
         return next((one for one in self.maps if one[0] <= address < one[1]), None)
 
     def of(self, address: int | None) -> Json | None:
-        """Describe an address, None for NULL: its region, and for a library file, base, and the symbol if one is known."""
+        """Describe an address, None for NULL: its region and, in a library, its file, base and symbol."""
         if not address:
             return None
         place: Json = {"address": address, "region": "unknown", "file": None, "base": None, "symbol": None, "at": None}
@@ -221,14 +222,10 @@ def walk(name: bytes) -> Json:
 
 def holder_of(thing: Any) -> Json:
     """Tell what an attribute is looked up on: a module, a class or another object, and what errors call it."""
-    kind = "module" if type(thing) is ModuleType else "type" if isinstance(thing, type) else "object"
-    plain = (type(thing) is ModuleType and "__getattr__" not in vars(thing)) or type(thing) is type
-    named = thing if isinstance(thing, type) else type(thing)
-    return {
-        "kind": kind,
-        "plain": plain,
-        "name": str(thing.__name__ if kind == "module" else named.__name__)[:MOST_TEXT],
-    }
+    kind = "type" if isinstance(thing, type) else "module" if type(thing) is ModuleType else "object"
+    named: Any = type(thing) if kind == "object" else thing
+    plain = "__getattr__" not in vars(named) if kind == "module" else type(thing) is type
+    return {"kind": kind, "plain": plain, "name": str(named.__name__)[:MOST_TEXT]}
 
 
 class Missing(Exception):
@@ -241,7 +238,7 @@ def find(steps: list[Step]) -> list[Any]:
     An attribute that a module does not have is imported as a submodule.
     """
     holder: list[Any] = []
-    path = module = ""
+    path = before = module = ""
     for kind, key in steps:
         try:
             if kind == "module":
@@ -262,25 +259,25 @@ def find(steps: list[Step]) -> list[Any]:
                 holder[:] = [getattr(holder[0], key)]
             module = path if isinstance(holder[0], ModuleType) else ""
         except BaseException as error:
-            raise Missing(why_missing(kind, key, path, error)) from None
+            raise Missing(why_missing(kind, key, before, error)) from None
     if type(holder[0]) is not CAPSULE:
         raise Missing(f"an object of type {type(holder[0]).__name__}; expected a capsule")
     return holder
 
 
-def why_missing(kind: str, key: Any, path: str, error: BaseException) -> str:
-    """Say in one line what is wrong with a step."""
+def why_missing(kind: str, key: Any, before: str, error: BaseException) -> str:
+    """Say in one line what is wrong with a step from ``before``."""
     raised = text_of(error)
     told = f"{raised['type']}: {raised['text']}"
-    absent = isinstance(error, ModuleNotFoundError) and error.name in (key, path)
+    absent = isinstance(error, ModuleNotFoundError) and error.name in (key, f"{before}.{key}")
     if kind == "module":
         return f"no module {key}; expected one that can be imported" if absent else f"module {key} raises {told}"
     if kind == "item":
         no_key = isinstance(error, LookupError)
-        return f"{path}: no such item; expected one that is there" if no_key else f"{path}: {told}"
+        return f"no item {key!r} in {before}; expected one that is there" if no_key else f"{before} raises {told}"
     if absent or isinstance(error, AttributeError):
-        return f"{path}: no such attribute and no such module; expected one that is there"
-    return f"{path} raises {told}"
+        return f"no attribute and no module {key} of {before}; expected one that is there"
+    return f"{before}.{key} raises {told}"
 
 
 def shown_path(path: str, step: Step) -> str:
@@ -298,7 +295,8 @@ def capsules_here() -> dict[int, tuple[list[Any], set[str]]]:
     Nothing is called to find them: no attribute is looked up, only namespaces are read.
     """
     found: dict[int, tuple[list[Any], set[str]]] = {}
-    for name, module in sorted(sys.modules.items()):
+    modules: dict[str, Any] = {**sys.modules}
+    for name, module in sorted(modules.items()):
         if isinstance(module, ModuleType) and name not in ("__main__", "__mp_main__"):
             for path, holder in inside_module(name, module):
                 paths = found.setdefault(id(holder[0]), (holder, set()))[1]
@@ -308,16 +306,16 @@ def capsules_here() -> dict[int, tuple[list[Any], set[str]]]:
 
 def inside_module(name: str, module: ModuleType) -> Iterator[tuple[str, list[Any]]]:
     """Yield the capsules of one module, with the path of each."""
-    namespace: Any = ModuleType.__dict__["__dict__"].__get__(module)
+    namespace: Any = NAMESPACE_OF_MODULE.__get__(module)
     yield from in_mapping(name, namespace)
     for key, value in list(namespace.items()):
-        if not isinstance(key, str) or key == "__builtins__":
+        if key == "__builtins__" or not isinstance(key, str):
             continue
         path = attribute_path(name, key)
         if type(value) is dict and value is not sys.modules:
             yield from in_items(path, value)
         elif isinstance(value, type):
-            of_class: Any = type.__dict__["__dict__"].__get__(value)
+            of_class: Any = NAMESPACE_OF_CLASS.__get__(value)
             yield from in_mapping(path, of_class)
             for inner, held in list(of_class.items()):
                 if type(held) is dict and isinstance(inner, str):
@@ -359,86 +357,10 @@ def unreached(found: dict[int, tuple[list[Any], set[str]]]) -> list[Json]:
     return [{"holder": holder, "name": name, "count": len(ids)} for (holder, name), ids in sorted(counts.items())]
 
 
-def is_left_out(name: str) -> bool:
-    """Tell whether a module is none that should be imported by chance."""
-    return not LEFT_OUT_INSIDE.isdisjoint(name.split(".")) or name.split(".")[0] in LEFT_OUT
-
-
-def modules_here(everything: bool) -> Json:
-    """Return the modules of the standard library and of installed distributions, by group, without importing any."""
-    groups: dict[str, list[str]] = {"": sorted(standard_names())}
-    if everything:
-        from importlib.metadata import distributions
-
-        for one in distributions():
-            # A distribution that is broken has no name.
-            title = str(one.metadata["Name"] or "")[:100]
-            if title:
-                groups.setdefault(title, []).extend(sorted(top_names(one)))
-    listed: dict[str, list[str]] = {}
-    taken: set[str] = set()
-    for title, names in groups.items():
-        for name in names:
-            if name not in taken and not is_left_out(name):
-                taken.add(name)
-                listed.setdefault(title, []).extend(with_submodules(name))
-    return {"groups": listed}
-
-
-def standard_names() -> set[str]:
-    """Return the names of the standard library's modules."""
-    names = set(getattr(sys, "stdlib_module_names", ()))
-    if not names:
-        import pkgutil
-
-        library = sysconfig.get_path("stdlib")
-        names = set(sys.builtin_module_names)
-        names.update(one.name for one in pkgutil.iter_modules([library, os.path.join(library, "lib-dynload")]))
-    return names
-
-
-def top_names(distribution: Any) -> set[str]:
-    """Return what a distribution installs at the top: modules and packages."""
-    from importlib.machinery import all_suffixes
-
-    suffixes, names = tuple(all_suffixes()), set()
-    for file in distribution.files or ():
-        parts = file.parts
-        if parts[-1].endswith(suffixes):
-            names.add(parts[0].split(".")[0] if len(parts) == 1 else parts[0])
-    names.update((distribution.read_text("top_level.txt") or "").split())
-    return {name for name in names if name.isidentifier() and name != "__pycache__"}
-
-
-def with_submodules(name: str) -> Iterator[str]:
-    """Yield a module that can be found, and all modules inside it."""
-    from importlib.util import find_spec
-
-    try:
-        spec = find_spec(name)
-    except (ImportError, ValueError, AttributeError):
-        spec = None
-    if spec is not None:
-        yield name
-        yield from inside_package(name, list(spec.submodule_search_locations or ()))
-
-
-def inside_package(name: str, folders: list[str]) -> Iterator[str]:
-    """Yield the modules in the folders of a package."""
-    import pkgutil
-
-    for one in pkgutil.iter_modules(folders):
-        inner = f"{name}.{one.name}"
-        if one.name.isidentifier() and not is_left_out(inner):
-            yield inner
-            if one.ispkg:
-                yield from inside_package(inner, [os.path.join(folder, one.name) for folder in folders])
-
-
 def answer(request: Json, tell: Callable[[Json], None]) -> None:
     """Do what is asked, and tell what was seen."""
     if request["do"] == "modules":
-        tell(modules_here(request["everything"]))
+        tell(run_path(request["file"])["modules_here"](request["everything"]))
     elif request["do"] == "import":
         tell({"asked": ask_import(bytes.fromhex(request["name"]))})
     elif request["do"] == "look":
@@ -468,7 +390,7 @@ def with_imports(facts: Json, paths: set[str]) -> Json:
 
 
 def is_path(name: str) -> bool:
-    """Tell whether a name is a dotted path: what stands between the dots are identifiers, and there are at least two."""
+    """Tell whether a name is a dotted path: at least two identifiers with dots between them."""
     return name.count(".") > 0 and all(part.isidentifier() for part in name.split("."))
 
 

@@ -125,11 +125,12 @@ def _place(found: Mapping[str, Any] | None) -> Place | None:
 
 def _disagreements(facts: Mapping[str, Any], name: bytes | None, profile: str, asked: Sequence[Asked]) -> list[str]:
     """Say where the C API, the struct, repr and the model do not tell the same of one capsule."""
-    found = []
     words, seen = facts["words"], facts["seen"]
-    for field in COMPARED:
-        if words[field] != seen[field]:
-            found.append(f"{field} is {words[field]:#x} in the struct and {seen[field]:#x} by the C API")
+    found = [
+        f"{field} is {words[field]:#x} in the struct and {seen[field]:#x} by the C API"
+        for field in COMPARED
+        if words[field] != seen[field]
+    ]
     shown = repr_by_model(name, facts["address"])
     if facts["repr"] != shown[: len(facts["repr"])] or facts["whole"] != (len(facts["repr"]) == len(shown)):
         found.append(clean(f"repr is {facts['repr']}, and {shown} by the model", 400))
@@ -139,15 +140,15 @@ def _disagreements(facts: Mapping[str, Any], name: bytes | None, profile: str, a
         found.append(f"tracked is {facts['tracked']}, and the traverse function is {words.get('traverse_func', 0):#x}")
     if profile in PROFILES and tuple(words) != PROFILES[profile].fields:
         found.append(f"the struct has the words {', '.join(words)}; expected {', '.join(PROFILES[profile].fields)}")
-    for one in asked:
-        if not one.agrees:
-            found.append(
-                clean(
-                    f"PyCapsule_Import of {one.path} gives {_answer(one.accepted, one.error)}, and by the model "
-                    f"{_answer(*one.model) if one.model else '?'}",
-                    600,
-                )
-            )
+    found += [
+        clean(
+            f"PyCapsule_Import of {one.path} gives {_answer(one.accepted, one.error)}; "
+            f"the model gives {_answer(*one.model)}",
+            600,
+        )
+        for one in asked
+        if one.model is not None and not one.agrees
+    ]
     return found
 
 

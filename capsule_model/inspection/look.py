@@ -15,7 +15,7 @@ __all__ = ["fresh_import", "look"]
 
 
 def look(name: str, python: Python, limit: float) -> tuple[str, str, Capsule]:
-    """Return version and profile of a Python, and the capsule at a NAME; ``ValueError`` with one line where there is none."""
+    """Return version and profile of a Python, and its capsule at a NAME; ``ValueError`` with one line for none."""
     request = {"do": "look", "steps": steps_of(name), "path": name}
     said: list[dict[str, Any]] = []
     try:

@@ -133,7 +133,8 @@ def _heard(process: subprocess.Popen[bytes], lines: queue.SimpleQueue[bytes], li
     except queue.Empty:
         raise Dead(f"took longer than {limit:g} s") from None
     if line == b"":
-        return _ended(process)
+        _ended(process)
+        return None
     try:
         heard = json.loads(line)
     except (ValueError, RecursionError):

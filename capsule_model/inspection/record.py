@@ -68,8 +68,8 @@ class Capsule:
     """One capsule: its fields, where they lead, and whether it can be imported.
 
     ``paths`` are where it was found, the one that its name says first, then the shortest; ``more`` are those beyond.
-    ``traverse`` and ``clear`` are None before 3.13 as well. ``references`` are those of others. ``verdict`` is a word, ``why`` a sentence, and
-    ``disagreements`` say where the C API, the struct, ``repr`` and the model do not tell the same.
+    ``traverse`` and ``clear`` are None before 3.13 as well. ``references`` are those of others. ``verdict`` is a word,
+    ``why`` a sentence, and ``disagreements`` say where the C API, the struct, ``repr`` and the model differ.
     """
 
     paths: tuple[str, ...]
@@ -143,19 +143,25 @@ class Inspection:
         """Count what does not agree."""
         return sum(len(one.disagreements) for one in self.capsules)
 
-    def as_json(self) -> dict[str, Any]:
-        """Return the inspection as the format has it."""
-        return {
+    def as_json(self) -> str:
+        """Return the inspection as the format has it, with a line for each capsule."""
+        head = {
             "python": self.python,
             "profile": self.profile,
             "groups": [{"distribution": name, "modules": count} for name, count in self.groups.items()],
             "failed": [{"module": module, "why": why} for module, why in self.failed],
-            "capsules": [one.as_json() for one in self.capsules],
             "unreached": [{"holder": one.holder, "name": one.name, "count": one.count} for one in self.unreached],
         }
+        capsules = ",\n".join(_line(one.as_json()) for one in self.capsules)
+        return f'{_line(head)[:-1]}, "capsules": [\n{capsules}\n]}}'
+
+
+def _line(value: object) -> str:
+    # A name may hold what is no text at all.
+    return json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def as_json(inspections: Sequence[Inspection]) -> str:
     """Return inspections as a document of format 1."""
-    document = {"format": 1, "kind": "inspection", "interpreters": [one.as_json() for one in inspections]}
-    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+    parts = ",\n".join(one.as_json() for one in inspections)
+    return f'{{"format": 1, "kind": "inspection", "interpreters": [\n{parts}\n]}}\n'

@@ -1,4 +1,4 @@
-"""All capsules of an interpreter: every module is imported in processes that are thrown away, and namespaces are read."""
+"""All capsules of an interpreter: modules are imported in processes that are thrown away, and namespaces read."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from capsule_model.inspection.judge import capsule_of, own_path
@@ -21,9 +22,10 @@ __all__ = ["STDLIB", "Limits", "scan"]
 STDLIB = "stdlib"
 # So many modules are imported in one process.
 PORTION = 150
+LISTING = Path(__file__).with_name("listing.py")
 # How often a process is started again without the module that it died of.
 MOST_DEATHS = 20
-_FOLDERS = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?[/\\](?:[^\s'\"()/\\]+[/\\])+")
+_FOLDERS = re.compile(r"(?<![\w.:/\\])(?:[A-Za-z]:)?[/\\](?:[^\s'\"()/\\]+[/\\])+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,9 @@ def scan(
     until = time.monotonic() + limits.whole
     everything = set(only) != {STDLIB}
     try:
-        hello, listed = converse(python, {"do": "modules", "everything": everything}, limits.whole)
+        hello, listed = converse(
+            python, {"do": "modules", "everything": everything, "file": str(LISTING)}, limits.whole
+        )
         groups = {title or STDLIB: list(map(str, names)) for title, names in listed["groups"].items()}
         version, profile = str(hello["python"]), str(hello["profile"])
     except (Dead, KeyError, TypeError, AttributeError) as error:
@@ -98,7 +102,7 @@ def _some(groups: Mapping[str, object]) -> str:
 
 
 def _run(portion: Portion, python: Python, limits: Limits, until: float) -> None:
-    """Import the modules of a portion and take what is there then; start again without a module that ends the process."""
+    """Import the modules of a portion and take what is there then; begin again without one that ends the process."""
     for _ in range(MOST_DEATHS):
         left = until - time.monotonic()
         names = [name for name in portion.modules if name not in portion.failed]
