@@ -61,7 +61,7 @@ def _groups(capsules: Sequence[Capsule]) -> list[list[Capsule]]:
     """Put capsules at one place with one verdict together."""
     places: dict[tuple[str, str, bool], list[Capsule]] = {}
     for capsule in capsules:
-        key = _LAST.sub("", capsule.paths[0]), capsule.verdict, capsule.destructor is None
+        key = _place(capsule.paths[0]), capsule.verdict, capsule.destructor is None
         places.setdefault(key, []).append(capsule)
     return [
         part
@@ -70,13 +70,20 @@ def _groups(capsules: Sequence[Capsule]) -> list[list[Capsule]]:
     ]
 
 
+def _place(path: str) -> str:
+    """Return a path without its last step; of what classes have under one name, a pattern for all."""
+    holder = _LAST.sub("", path)
+    last = path[len(holder) :]
+    return f"{_LAST.sub('', holder)}.*{last}" if last.startswith(".__") and last.endswith("__") else holder
+
+
 def _row(group: Sequence[Capsule]) -> str:
     first = group[0]
     if len(group) == 1:
         path, name = _code(first.paths[0]), _code(name_text(first.name))
         pointer = _code(place_text(first.pointer, address=False))
     else:
-        path = f"{_code(_LAST.sub('', first.paths[0]))}: {len(group)}, such as {_code(first.paths[0])}"
+        path = f"{_code(_place(first.paths[0]))}: {len(group)}, such as {_code(first.paths[0])}"
         names = {capsule.name for capsule in group}
         name = ("" if len(names) == 1 else f"{len(names)} names, such as ") + _code(name_text(first.name))
         libraries = sorted({one.library if (one := capsule.pointer) and one.library else "memory" for capsule in group})

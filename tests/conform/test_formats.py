@@ -258,6 +258,7 @@ def refuse(validator: Validator, document: dict[str, Any]) -> None:
         ("vector", "# Vectors: format 1"),
         ("report", "# Reports: format 1"),
         ("expectations", "# Expectations: format 1"),
+        ("inspect", "# Inspections: format 1"),
     ],
 )
 def test_text_schema_and_index_agree(name: str, heading: str) -> None:
