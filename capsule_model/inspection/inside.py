@@ -96,6 +96,12 @@ def text_of(error: BaseException) -> Json:
     return {"type": type(error).__name__, "text": text[:MOST_TEXT]}
 
 
+def hex_of_name(capsule: Any) -> str | None:
+    """Return the bytes of a capsule's name, None for NULL."""
+    at = words_of(id(capsule))["name"]
+    return ctypes.string_at(at).hex() if at else None
+
+
 class DlInfo(ctypes.Structure):
     """What ``dladdr`` tells of an address."""
 
@@ -158,22 +164,23 @@ def facts_of(holder: list[Any], places: Places) -> Json:
     # An object that nothing else knows shows what the list and counting add.
     count = references(holder) - references([object()])
     capsule = holder[0]
-    name = API.PyCapsule_GetName(capsule)
     words = words_of(id(capsule))
-    # A capsule without a pointer is not valid; its pointer can be read all the same.
-    valid = API.PyCapsule_IsValid(capsule, name)
-    pointer = API.PyCapsule_GetPointer(capsule, name) if valid else words["pointer"]
-    seen = {
-        "pointer": pointer or 0,
-        "name": name or 0,
-        "context": API.PyCapsule_GetContext(capsule) or 0,
-        "destructor": API.PyCapsule_GetDestructor(capsule) or 0,
-    }
+    seen, valid = {key: words[key] for key in ("pointer", "name", "context", "destructor")}, 0
+    # A capsule without a pointer answers nothing; its words can be read all the same.
+    if words["pointer"]:
+        name = API.PyCapsule_GetName(capsule)
+        valid = API.PyCapsule_IsValid(capsule, name)
+        seen = {
+            "pointer": API.PyCapsule_GetPointer(capsule, name) or 0,
+            "name": name or 0,
+            "context": API.PyCapsule_GetContext(capsule) or 0,
+            "destructor": API.PyCapsule_GetDestructor(capsule) or 0,
+        }
     return {
         "address": id(capsule),
         "repr": repr(capsule)[:MOST_TEXT],
         "whole": len(repr(capsule)) <= MOST_TEXT,
-        "name": None if name is None else ctypes.string_at(name).hex(),
+        "name": hex_of_name(capsule),
         "valid": valid,
         "seen": seen,
         "words": words,
@@ -211,10 +218,9 @@ def walk(name: bytes) -> Json:
         return met
     met["end"] = {"type": type(found).__name__, "capsule": type(found) is CAPSULE}
     if type(found) is CAPSULE:
-        at = API.PyCapsule_GetName(found)
         met["end"].update(
             address=id(found),
-            name=None if at is None else ctypes.string_at(at).hex(),
+            name=hex_of_name(found),
             pointer=words_of(id(found))["pointer"],
         )
     return met
@@ -351,8 +357,7 @@ def unreached(found: dict[int, tuple[list[Any], set[str]]]) -> list[Json]:
             continue
         for held in gc.get_referents(thing):
             if type(held) is CAPSULE and id(held) not in found:
-                at = API.PyCapsule_GetName(held)
-                name = "" if at is None else ctypes.string_at(at).decode(errors="backslashreplace")
+                name = bytes.fromhex(hex_of_name(held) or "").decode(errors="backslashreplace")
                 counts.setdefault((type(thing).__name__, name[:MOST_TEXT]), set()).add(id(held))
     return [{"holder": holder, "name": name, "count": len(ids)} for (holder, name), ids in sorted(counts.items())]
 

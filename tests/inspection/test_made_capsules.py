@@ -119,10 +119,13 @@ def test_what_is_left_out(bad: Inspection) -> None:
 
 
 def test_no_time_left(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was not begun in time is told as such."""
+    """What was not begun in time is told as such, and nothing is found."""
     monkeypatch.setenv("PYTHONPATH", str(folder))
-    with pytest.raises(ValueError, match="cannot be listed"):
-        scan(Python(sys.executable), ["cm-good"], Limits(whole=0.0))
+    monkeypatch.setattr("capsule_model.inspection.scan.time.monotonic", iter([0.0, 100.0, 100.0]).__next__)
+    found = scan(Python(sys.executable), ["cm-good"], Limits(whole=60.0))
+    assert found.capsules == ()
+    assert {why for _, why in found.failed} == {"there was no time left for it"}
+    assert len(found.failed) == found.groups["cm-good"]
 
 
 def command(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -149,12 +152,12 @@ def test_json_and_page(
     document: dict[str, Any] = json.loads(texts[0][0])
     schema = json.loads((specs() / "formats" / "inspect.schema.json").read_text("utf-8"))
     validator = Validator(schema)
-    assert list(validator.faults(document)) == []
-    assert list(validator.faults(document | {"format": 2})) != []
+    assert list(validator.faults(document, 5)) == []
+    assert list(validator.faults(document | {"format": 2}, 5)) != []
     capsule = document["interpreters"][0]["capsules"][0]
     for key in list(capsule):
         other = {**document["interpreters"][0], "capsules": [{k + "_" * (k == key): v for k, v in capsule.items()}]}
-        assert list(validator.faults(document | {"interpreters": [other]})) != [], key
+        assert list(validator.faults(document | {"interpreters": [other]}, 5)) != [], key
 
 
 def test_names_in_the_current_folder(
