@@ -443,7 +443,8 @@ def main() -> None:
     if API is not None:
         answer(request, tell)
     # What modules left behind, threads and functions that run at exit, is of no interest.
-    os._exit(0)
+    if sys.platform != "emscripten":
+        os._exit(0)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from capsule_model.inspection.symbols import symbols_of
 from capsule_model.profiles import PROFILES
 from capsule_model.trace.wording import clean
 
-__all__ = ["VERDICTS", "capsule_of", "own_path"]
+__all__ = ["VERDICTS", "asked_of", "capsule_of", "own_path"]
 
 # What can come of PyCapsule_Import with the name of a capsule.
 VERDICTS = {
@@ -44,9 +44,9 @@ def capsule_of(facts: Mapping[str, Any], profile: str, fresh: Mapping[str, Any] 
     """
     name = None if facts["name"] is None else bytes.fromhex(facts["name"])
     own = own_path(facts)
-    asked = [_asked(one, profile, fresh=False) for one in facts["asked"]]
+    asked = [asked_of(one, profile, fresh=False) for one in facts["asked"]]
     if fresh is not None:
-        asked.append(_asked(fresh, profile, fresh=True))
+        asked.append(asked_of(fresh, profile, fresh=True))
     warm = next((one for one in facts["asked"] if own is not None and bytes.fromhex(one["name"]) == name), None)
     verdict, why = _verdict(facts, own, warm, fresh)
     places = {key: _place(found) for key, found in facts["places"].items()}
@@ -69,7 +69,8 @@ def capsule_of(facts: Mapping[str, Any], profile: str, fresh: Mapping[str, Any] 
     )
 
 
-def _asked(found: Mapping[str, Any], profile: str, *, fresh: bool) -> Asked:
+def asked_of(found: Mapping[str, Any], profile: str, *, fresh: bool) -> Asked:
+    """Return what one call of ``PyCapsule_Import`` gave, and what it gives by the model."""
     name = bytes.fromhex(found["name"])
     error = None if found["error"] is None else (str(found["error"]["type"]), str(found["error"]["text"]))
     model = import_by_model(profile, name, found["walk"])

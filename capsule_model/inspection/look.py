@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from capsule_model.inspection.judge import capsule_of, own_path
+from capsule_model.inspection.judge import asked_of, capsule_of, own_path
 from capsule_model.inspection.names import steps_of
 from capsule_model.inspection.processes import Dead, Python, converse
 from capsule_model.inspection.record import Capsule
@@ -30,7 +30,7 @@ def look(name: str, python: Python, limit: float) -> tuple[str, str, Capsule]:
         version, profile = str(hello["python"]), str(hello["profile"])
         path = own_path(facts)
         return version, profile, capsule_of(facts, profile, None if path is None else fresh_import(path, python, limit))
-    except (KeyError, TypeError):
+    except (AttributeError, KeyError, TypeError):
         raise ValueError(f"{clean(name)}: the process answers with what is no answer") from None
 
 
@@ -38,7 +38,8 @@ def fresh_import(path: str, python: Python, limit: float) -> Mapping[str, Any] |
     """Return what ``PyCapsule_Import`` makes of a path in a process that has imported nothing, None where that died."""
     try:
         said = list(converse(python, {"do": "import", "name": path.encode().hex()}, limit))
-        found = said[1]["asked"]
-    except (Dead, IndexError, KeyError):
+        found: dict[str, Any] = said[1]["asked"]
+        asked_of(found, "", fresh=True)
+    except (Dead, AttributeError, IndexError, KeyError, TypeError, ValueError):
         return None
-    return found if isinstance(found, dict) else None
+    return found

@@ -12,12 +12,14 @@ from typing import Any
 
 from capsule_model.inspection.judge import capsule_of, own_path
 from capsule_model.inspection.look import fresh_import
-from capsule_model.inspection.processes import Dead, Python, converse
+from capsule_model.inspection.processes import Dead, Python, Unfit, converse
 from capsule_model.inspection.record import Capsule, Inspection, Unreached
 from capsule_model.trace.wording import clean
 
 __all__ = ["STDLIB", "Limits", "scan"]
 
+# What reading an answer raises that is none.
+NONSENSE = (AttributeError, KeyError, TypeError, ValueError)
 # What the standard library is called among the distributions.
 STDLIB = "stdlib"
 # So many modules are imported in one process.
@@ -66,7 +68,7 @@ def scan(
         )
         groups = {title or STDLIB: list(map(str, names)) for title, names in listed["groups"].items()}
         version, profile = str(hello["python"]), str(hello["profile"])
-    except (Dead, KeyError, TypeError, AttributeError) as error:
+    except (Dead, AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"{python.program}: its modules cannot be listed ({clean(str(error))})") from None
     for name in only:
         if name not in groups:
@@ -121,6 +123,8 @@ def _run(portion: Portion, python: Python, limits: Limits, until: float) -> None
                 elif "failed" in said:
                     failed[str(said["failed"])] = _reason(said["why"])
                 elif "capsule" in said:
+                    # What cannot be read now could not be read later.
+                    capsule_of(said["capsule"], "", None)
                     capsules.append(said["capsule"])
                 elif "done" in said:
                     portion.capsules, portion.unreached = capsules, said["unreached"]
@@ -129,10 +133,17 @@ def _run(portion: Portion, python: Python, limits: Limits, until: float) -> None
             why = "the process ends before it has told everything"
         except Dead as dead:
             why = str(dead)
-        except (KeyError, TypeError):
+        except Unfit:
+            raise
+        except NONSENSE:
             why = "the process answers with what is no answer"
-        # Of which module it died is not known where all were imported; the last one is as good as any.
-        portion.failed[importing if importing in names else names[-1]] = why
+        if importing not in names:
+            # Which of them it was is not known where all were imported.
+            portion.failed |= failed | {
+                name: f"with all others imported, {why}" for name in names if name not in failed
+            }
+            return
+        portion.failed[importing] = why
     left_over = [name for name in portion.modules if name not in portion.failed]
     portion.failed |= dict.fromkeys(left_over, f"{MOST_DEATHS} others of its distribution ended the process")
 

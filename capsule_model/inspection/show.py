@@ -26,7 +26,7 @@ def place_text(place: Place | None, *, address: bool = True) -> str:
     found = f"{place.address:#x}, " if address else ""
     if place.library is None:
         return found + {"memory": "in memory of no library", "unmapped": "where no memory is"}.get(
-            place.region, "where is unknown"
+            place.region, "place unknown"
         )
     if place.symbol is None:
         return f"{found}{place.offset or 0:#x} bytes into {place.library}, symbol unknown"

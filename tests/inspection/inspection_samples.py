@@ -63,6 +63,7 @@ HOSTILE = {
     "cm_bad/forks.py": "import os\nif not hasattr(os, 'fork') or os.fork() == 0:\n    pass\n",
     "cm_bad/hangs.py": "import threading\nthreading.Event().wait()\n",
     "cm_bad/prints.py": 'import os\nprint("{}")\nos.write(1, b"{\\"done\\": true}\\n")\nos.write(2, b"x" * 100000)\n',
+    "cm_bad/patches.py": 'import json\njson.dumps = lambda *a, **k: \'{"capsule": {"paths": 3}}\'\n',
     "cm_bad/quits.py": "import sys\nsys.exit('\\x1b[31m no')\n",
     "cm_bad/reads.py": "import sys\nassert sys.stdin.read() == ''\n",
     "cm_bad/raises.py": "raise ValueError('in /home/somebody/lib/cm.py')\n",

@@ -107,6 +107,7 @@ def test_modules_that_end_the_process(bad: Inspection) -> None:
     assert "SIGSEGV" in why.pop("cm_bad.crash") or sys.platform == "win32"
     assert why.pop("cm_bad.exits") == "the process ends with exit code 3"
     assert why.pop("cm_bad.hangs") == "took longer than 3 s"
+    assert why.pop("cm_bad.patches") == "the process answers with what is no answer"
     assert why.pop("cm_bad.quits") == "SystemExit: \\x1b[31m no"
     assert why.pop("cm_bad.raises") == "ValueError: in cm.py"
     assert why == {}
