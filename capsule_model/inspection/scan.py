@@ -16,7 +16,7 @@ from capsule_model.inspection.processes import Dead, Python, Unfit, converse
 from capsule_model.inspection.record import Capsule, Inspection, Unreached
 from capsule_model.trace.wording import clean
 
-__all__ = ["STDLIB", "Limits", "scan"]
+__all__ = ["STDLIB", "Limits", "merged", "scan"]
 
 # What reading an answer raises that is none.
 NONSENSE = (AttributeError, KeyError, TypeError, ValueError)
@@ -84,10 +84,10 @@ def scan(
         for _ in pool.map(lambda portion: _run(portion, python, limits, until), portions):
             done += 1
             step(done, len(portions))
-        merged = _merged(one for portion in portions for one in portion.capsules)
-        paths = sorted({path for facts in merged if (path := own_path(facts)) is not None})
+        joined = merged(one for portion in portions for one in portion.capsules)
+        paths = sorted({path for facts in joined if (path := own_path(facts)) is not None})
         fresh = dict(zip(paths, pool.map(lambda path: fresh_import(path, python, limits.step), paths), strict=True))
-    capsules = [capsule_of(facts, profile, fresh.get(own_path(facts) or "")) for facts in merged]
+    capsules = [capsule_of(facts, profile, fresh.get(own_path(facts) or "")) for facts in joined]
     failed = sorted((name, why) for portion in portions for name, why in portion.failed.items())
     counts = {name: len(modules) for name, modules in sorted(chosen.items())}
     unreached = _unreached(one for portion in portions for one in portion.unreached)
@@ -153,7 +153,7 @@ def _reason(raised: Mapping[str, Any]) -> str:
     return clean(f"{raised['type']}: {_FOLDERS.sub('', str(raised['text']))}", 300)
 
 
-def _merged(capsules: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+def merged(capsules: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Join what several processes tell of one capsule: whatever shares a path is the same one.
 
     Fields are those of the first process; paths, and what was asked, are those of all.

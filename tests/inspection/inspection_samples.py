@@ -48,6 +48,30 @@ instance.held = capsule(b"held")
 from cm_good.making import capsule
 api = capsule(b"cm_first.api")
 """,
+    "cm_lazy.py": """
+from cm_good.making import capsule
+
+class Kind(type):
+    def __getattr__(cls, name):
+        raise KeyError(name)
+
+class Odd(metaclass=Kind):
+    pass
+
+class Own:
+    def __getattr__(self, name):
+        raise OSError("own " + name)
+
+def __getattr__(name):
+    raise AttributeError("lazily " + name)
+
+own = Own()
+of_module = capsule(b"cm_lazy.nothing")
+of_class = capsule(b"cm_lazy.Odd.nothing")
+of_instance = capsule(b"cm_lazy.own.nothing")
+of_type = capsule(b"cm_lazy.Own.nothing")
+of_number = capsule(b"cm_lazy.__name__.nothing")
+""",
     "cm_broken.py": """
 import ctypes
 from cm_good.making import capsule

@@ -13,7 +13,7 @@ import pytest
 from capsule_model.cli import run
 from capsule_model.inspection.processes import Python
 from capsule_model.inspection.record import Capsule, Inspection
-from capsule_model.inspection.scan import Limits, scan
+from capsule_model.inspection.scan import Limits, merged, scan
 from capsule_model.locate import specs
 from capsule_model.trace.schema import Validator
 
@@ -54,6 +54,11 @@ def at(inspection: Inspection, path: str) -> Capsule:
         ("cm_good.plain.nowhere", "no-module"),
         ("cm_good.plain.absent", "no-attribute"),
         ("cm_good.plain.Holder.table[x]", "no-attribute"),
+        ("cm_lazy.of_module", "no-attribute"),
+        ("cm_lazy.of_class", "no-attribute"),
+        ("cm_lazy.of_instance", "no-attribute"),
+        ("cm_lazy.of_type", "no-attribute"),
+        ("cm_lazy.of_number", "no-attribute"),
         ("cm_good.plain.wrong", "no-capsule"),
         ("cm_good.plain.elsewhere", "other-name"),
         ("cm_good.plain.foreign", "other-capsule"),
@@ -64,6 +69,21 @@ def test_verdict(good: Inspection, path: str, verdict: str) -> None:
     found = at(good, path)
     assert found.verdict == verdict
     assert found.disagreements == ()
+    assert all(asked.model is not None for asked in found.asked)
+
+
+def test_error_of_a_lookup_is_told(good: Inspection) -> None:
+    """An exception that is no AttributeError goes through PyCapsule_Import as it is."""
+    assert at(good, "cm_lazy.of_class").why.endswith("KeyError: 'nothing'")
+    assert at(good, "cm_lazy.of_instance").why.endswith("OSError: own nothing")
+
+
+def test_paths_of_several_processes() -> None:
+    """What shares a path is one capsule, also where a later process shows that two are the same."""
+    told = [
+        {"paths": paths, "more": 0, "asked": [], "name": None} for paths in (["a.x"], ["b.x"], ["c"], ["a.x", "b.x"])
+    ]
+    assert [one["paths"] for one in merged(told)] == [["a.x", "b.x"], ["c"]]
 
 
 def test_paths(good: Inspection) -> None:

@@ -76,6 +76,13 @@ def test_broken_files_have_no_symbols(
     assert isinstance(symbols_of(file), Symbols)
 
 
+def test_symbols_cover_their_size_alone() -> None:
+    """What lies between two symbols belongs to neither; one without a size has its own address."""
+    symbols = Symbols(0x1000, (0x1010, 0x1040), ((8, "first"), (0, "second")))
+    found = {offset: symbols.at(offset) for offset in (0, 0x10, 0x17, 0x18, 0x40, 0x41)}
+    assert found == {0: None, 0x10: ("first", 0), 0x17: ("first", 7), 0x18: None, 0x40: ("second", 0), 0x41: None}
+
+
 def test_what_is_no_elf_file(tmp_path: Path) -> None:
     """A text, an empty file, a folder and nothing at all have no symbols."""
     (tmp_path / "text").write_text("no library")
