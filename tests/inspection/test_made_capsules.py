@@ -17,6 +17,9 @@ from capsule_model.inspection.scan import Limits, merged, scan
 from capsule_model.locate import specs
 from capsule_model.trace.schema import Validator
 
+# What processes found, one after the other.
+PARTS = (["a.x"], ["b.x"], ["c"], ["a.x", "b.x"], ["c", "d"])
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -80,10 +83,8 @@ def test_error_of_a_lookup_is_told(good: Inspection) -> None:
 
 def test_paths_of_several_processes() -> None:
     """What shares a path is one capsule, also where a later process shows that two are the same."""
-    told = [
-        {"paths": paths, "more": 0, "asked": [], "name": None} for paths in (["a.x"], ["b.x"], ["c"], ["a.x", "b.x"])
-    ]
-    assert [one["paths"] for one in merged(told)] == [["a.x", "b.x"], ["c"]]
+    told = [{"paths": paths, "more": 0, "asked": [], "name": None} for paths in PARTS]
+    assert [one["paths"] for one in merged(told)] == [["a.x", "b.x"], ["c", "d"]]
 
 
 def test_paths(good: Inspection) -> None:
