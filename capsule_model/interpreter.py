@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 from capsule_model import attributes, capsule, collector, errors, imports, layout, python_view, runtime
 from capsule_model.process import Process
 from capsule_model.profiles import Profile, profile_named
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from capsule_model.show.pictures.picture import Picture
+    from capsule_model.undefined import UndefinedBehavior
 
 __all__ = ["Interpreter"]
 
@@ -46,6 +53,38 @@ class Interpreter(Process):
         self.handle_pending()
         self.switch_thread(here)
         del self.errors[name], self.queues[name]
+
+    def picture(self, address: int, *, names: Mapping[int, str] | None = None) -> Picture:
+        """Return the picture of one capsule, object, block or function, and of what its words point to.
+
+        ``names`` are those that the reader knows addresses by. ``ValueError`` where nothing is or was at the address.
+        """
+        from capsule_model.show.pictures.memory import object_picture
+
+        return object_picture(self, address, names=names)
+
+    def memory_picture(
+        self, diagnosis: UndefinedBehavior | None = None, *, names: Mapping[int, str] | None = None, most: int = 12
+    ) -> Picture:
+        """Return the picture of the memory: objects and blocks, dead or alive, and arrows from words to what they name.
+
+        With a ``diagnosis``, what that is about stands out. ``most`` objects, and as many blocks, are shown.
+        """
+        from capsule_model.show.pictures.memory import memory_picture
+
+        return memory_picture(self, diagnosis, names=names, most=most)
+
+    def _repr_html_(self) -> str:
+        """Show the memory in a notebook."""
+        return self.memory_picture()._repr_html_()
+
+    def _repr_svg_(self) -> str:
+        """Show the memory in a notebook."""
+        return self.memory_picture()._repr_svg_()
+
+    def __str__(self) -> str:
+        """Show the memory in a terminal."""
+        return str(self.memory_picture())
 
     PyCapsule_New = capsule.PyCapsule_New
     PyCapsule_CheckExact = capsule.PyCapsule_CheckExact

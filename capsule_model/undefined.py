@@ -85,6 +85,18 @@ class UndefinedBehavior(Exception):
         lines += [f"  history: {line}" for line in self.history]
         return "\n".join(lines)
 
+    def _repr_html_(self) -> str:
+        """Show the diagnosis in a notebook, its history as a time line."""
+        from capsule_model.show.pictures.diagnosis import diagnosis_picture
+
+        return diagnosis_picture(self)._repr_html_()
+
+    def _repr_svg_(self) -> str:
+        """Show the diagnosis in a notebook, its history as a time line."""
+        from capsule_model.show.pictures.diagnosis import diagnosis_picture
+
+        return diagnosis_picture(self)._repr_svg_()
+
 
 class Abort(Exception):
     """Report that the interpreter ends the process itself (``Py_FatalError``), as debug builds do."""
