@@ -31,11 +31,15 @@ def from_dlpack(
     Source: array API standard, draft of April 2026, ``from_dlpack``; dlpack.h 1.3.
     """
     call = Call(copy, device)
+    ex.journal.append((ex.memory.count, "from_dlpack", consumer, x, call))
     ex.running.append(consumer.running)
     try:
         own = ex.parties.imports
         result = (receive if own is None else own)(ex, consumer, x, device, call)
+        if result == NULL:
+            ex.journal.append((ex.memory.count, "failed", consumer, call, ex.py.error))
         check_import(ex, consumer, call, result)
+        call.result = result
     finally:
         ex.running.pop()
     return result

@@ -180,7 +180,7 @@ class Call:
     ``__dlpack__``, ``raised`` the types of the exceptions of all of them; ``read_only`` and ``device`` are what the
     tensor said, ``shares`` tells whether the result views it, and ``refused`` is the reason for which the consumer
     itself gave up. ``given`` tells that it was handed a capsule, and asked nobody; ``plain`` that there is nothing
-    that a result could fall short of but its values.
+    that a result could fall short of but its values. ``result`` is what it returned, None until it has.
     """
 
     given = False
@@ -189,6 +189,7 @@ class Call:
     shares = True
     refused: str | None = None
     record: Record | None = None
+    result: int | None = None
 
     def __init__(self, copy: int | None, asked: tuple[int, int] | None = None) -> None:
         self.copy = copy

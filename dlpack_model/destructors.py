@@ -147,6 +147,7 @@ def destructor_address(ex: Exchange, which: str | Destructor, versioned: bool) -
             name = ex.name_of(self)
             text = None if name is None else name.decode(errors="replace")
             ex.event({"dlpack": "destructor", "of": self, "name": text})
+        ex.journal.append((ex.memory.count, "destructor", self, destructor.name))
         before = ex.py.error
         ex.running.append(running)
         try:

@@ -6,11 +6,12 @@ was called. What is not as the rules have it is a diagnosis, as soon as it can b
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from capsule_model import NULL, Interpreter
+from capsule_model import NULL, Interpreter, UndefinedBehavior
 from dlpack_model.abi import STANDARD_DEVICES, Abi, DLTensor, abi_for, header_named
 from dlpack_model.parties import NOBODY, Parties
 from dlpack_model.readings import readings_named
@@ -18,6 +19,7 @@ from dlpack_model.violations import Broken, Violation
 
 if TYPE_CHECKING:
     from capsule_model.memory import Block
+    from capsule_model.show import Picture
     from dlpack_model.arrays import Array
     from dlpack_model.destructors import Destructor
     from dlpack_model.exchange_api import Api
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["EVERYTHING", "NAMES", "Exchange", "Names", "Record"]
 
 EVERYTHING = frozenset(Broken)
+# How many moments that no book has are remembered for pictures.
+REMEMBERED = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +100,8 @@ class Exchange:
     ``py`` is the interpreter, ``header`` the version of ``dlpack.h`` that the rules are taken from, ``watch`` the
     kinds of broken rules that end the run; others are noted in ``unwatched`` and the run goes on. ``readings`` are
     those of ``readings.READINGS`` for which the other side is taken. ``event``, where somebody listens, is called with
-    what happens, a dict each. ``parties`` stand in for the model's own.
+    what happens, a dict each. ``parties`` stand in for the model's own. ``journal`` holds what the books of the exports
+    do not say: the number of the event before, the kind of moment, and what it is about.
     """
 
     def __init__(
@@ -132,6 +137,7 @@ class Exchange:
         self.tables: dict[int, Api] = {}
         self.on_types: dict[str, int] = {}
         self.running: list[tuple[str, ...]] = []
+        self.journal: deque[tuple[Any, ...]] = deque(maxlen=REMEMBERED)
         self.name_addresses = {
             versioned: (self.cstring(names.unused), self.cstring(names.used)) for versioned, names in NAMES.items()
         }
@@ -235,7 +241,7 @@ class Exchange:
         record.claims.append((party, owner))
         memory = self.memory
         memory.count = event = memory.count + 1
-        record.history.append((event, "taken over by {}", (party,)))
+        record.history.append((event, "taken over by {}", (party, capsule)))
 
     def unclaim(self, record: Record, owner: int) -> None:
         """Note that an owner is no more."""
@@ -255,7 +261,7 @@ class Exchange:
             self.complain(Broken.DELETER_TWICE, fact, "DLManagedTensor/deleter-once", record)
         memory = self.memory
         memory.count = event = memory.count + 1
-        record.history.append((event, "deleter called", ()))
+        record.history.append((event, "deleter called", tuple(self.running)))
         if record.calls >= record.exports:
             record.deleted = True
             self.live.pop(record.address, None)
@@ -297,6 +303,42 @@ class Exchange:
         if len(owners) < outstanding:
             fact = f"export {record.number} has no owner left, and its deleter was not called"
             self.complain(Broken.NO_OWNER, fact, "DLManagedTensor/deleter-is-called", record)
+
+    def sequence_picture(self, diagnosis: UndefinedBehavior | None = None) -> Picture:
+        """Return the sequence diagram of what was exchanged: who asked whom, and who owns each export meanwhile.
+
+        A ``diagnosis`` stands below it.
+        """
+        from dlpack_model.pictures import sequence_picture
+
+        return sequence_picture(self, diagnosis)
+
+    def memory_picture(self, diagnosis: UndefinedBehavior | None = None, *, most: int = 12) -> Picture:
+        """Return the picture of the memory, with the structs of ``dlpack.h`` field by field."""
+        from dlpack_model.pictures import memory_picture
+
+        return memory_picture(self, diagnosis, most=most)
+
+    def picture(self, address: int) -> Picture:
+        """Return the picture of an array with its shape, strides and bytes, or of a capsule, object, block or function.
+
+        ``ValueError`` where nothing is or was at the address.
+        """
+        from dlpack_model.pictures import picture
+
+        return picture(self, address)
+
+    def _repr_html_(self) -> str:
+        """Show the sequence diagram in a notebook."""
+        return self.sequence_picture()._repr_html_()
+
+    def _repr_svg_(self) -> str:
+        """Show the sequence diagram in a notebook."""
+        return self.sequence_picture()._repr_svg_()
+
+    def __str__(self) -> str:
+        """Show the sequence in a terminal."""
+        return str(self.sequence_picture())
 
     def leaks(self) -> list[Record]:
         """Return the managed tensors whose deleter has not been called for every export, to ask at the end."""

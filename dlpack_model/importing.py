@@ -203,6 +203,7 @@ def _rename(ex: Exchange, consumer: Consumer, capsule: int, versioned: bool) -> 
         ex.name_addresses[versioned][1] if consumer.used_names is None else ex.cstring(consumer.used_names[versioned])
     )
     ex.py.PyCapsule_SetName(capsule, name)
+    ex.journal.append((ex.memory.count, "renamed", consumer, capsule, name))
     if consumer.clears_destructor:
         # rule: from_dlpack/may-clear-destructor
         ex.py.PyCapsule_SetDestructor(capsule, NULL)

@@ -31,7 +31,7 @@ class Row:
     """One word of a thing: its offset in bytes (None for what is no word), its name, its value, and what it points to.
 
     ``target`` is the first address of the thing pointed to, None where there is none; ``dangling`` tells that this is
-    dead.
+    dead, ``inside`` how many bytes behind its first address the word points.
     """
 
     offset: int | None
@@ -39,6 +39,7 @@ class Row:
     value: str
     target: int | None = None
     dangling: bool = False
+    inside: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,7 +306,7 @@ class _Look:
         inside = f" + {value - base}" if value != base else ""
         block = self.py.memory.nearest(base) if base not in self.py.functions else None
         dead = base in self.deaths or (block is not None and block.died is not None)
-        return Row(offset, name, f"{base:#x}{inside}", base, dead)
+        return Row(offset, name, f"{base:#x}{inside}", base, dead, value - base)
 
 
 def _integer(py: Process, block: Block, offset: int, size: int, *, signed: bool = False) -> int | None:

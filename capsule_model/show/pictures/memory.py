@@ -237,6 +237,9 @@ def _draw_box(canvas: Canvas, box: _Box, loud: bool) -> None:
 def _draw_arrow(canvas: Canvas, box: _Box, place: int, row: Row, target: _Box) -> None:
     """Draw the arrow from a row to the head of what it points to."""
     y1, y2 = box.row_at(place), target.y + 12
+    if target is box and row.inside:
+        inner = [number for number, other in enumerate(box.thing.rows) if other.offset == row.inside]
+        y2 = box.row_at(inner[0]) if inner else y2
     if target.column > box.column:
         x1, x2 = box.x + box.width - 8, target.x
         canvas.dot(x1, y1, 3, "badtip" if row.dangling else "tip")
@@ -247,7 +250,7 @@ def _draw_arrow(canvas: Canvas, box: _Box, place: int, row: Row, target: _Box) -
         x1 = box.x + box.width - 8
         x2 = target.x + target.width
         canvas.dot(x1, y1, 3, "badtip" if row.dangling else "tip")
-        out = x2 + 40 + min(abs(y2 - y1) / 8, 30)
+        out = x2 + 30 + min(abs(y2 - y1) / 8, 30)
         canvas.curve([(x1, y1), (out, y1), (out, y2), (x2, y2)], bad=row.dangling, left=True)
         return
     x1, x2 = box.x + 4, target.x + target.width

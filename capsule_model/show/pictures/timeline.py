@@ -70,7 +70,8 @@ def _lanes(tape: Tape) -> tuple[list[int], int]:
     shown = [address for address, thing in tape.met.items() if thing.kind in ("capsule", "object", "malloc")]
     moving = [address for address in shown if any(_concerned(moment, address) for moment in tape.moments)]
     # Where there is no room for all, those that something is done with go first.
-    chosen = {*moving[:MOST_LANES], *([] if len(moving) >= MOST_LANES else shown[: MOST_LANES - len(moving)])}
+    still = [address for address in shown if address not in moving]
+    chosen = {*[*moving, *still][:MOST_LANES]}
     return [address for address in shown if address in chosen], len(shown) - len(chosen)
 
 
