@@ -177,6 +177,18 @@ class DLTensor(NamedTuple):
         """Return type code, bits and lanes."""
         return self.code, self.bits, self.lanes
 
+    def _repr_html_(self) -> str:
+        """Show the fields in a notebook."""
+        from dlpack_model.pictures import tensor_picture
+
+        return tensor_picture(self)._repr_html_()
+
+    def _repr_svg_(self) -> str:
+        """Show the fields in a notebook."""
+        from dlpack_model.pictures import tensor_picture
+
+        return tensor_picture(self)._repr_svg_()
+
 
 def _structs(word: int, most: int) -> dict[str, Struct]:
     version = Struct(word, most, major="uint32_t", minor="uint32_t")

@@ -64,6 +64,24 @@ class Array:
         """Tell whether its elements must not be written to."""
         return self.flags & READ_ONLY != 0
 
+    def _repr_html_(self) -> str:
+        """Show type, shape and strides in a notebook; ``Exchange.picture`` shows the bytes, too."""
+        from dlpack_model.pictures import array_picture
+
+        return array_picture(self)._repr_html_()
+
+    def _repr_svg_(self) -> str:
+        """Show type, shape and strides in a notebook."""
+        from dlpack_model.pictures import array_picture
+
+        return array_picture(self)._repr_svg_()
+
+    def __str__(self) -> str:
+        """Show type, shape and strides in a terminal."""
+        from dlpack_model.pictures import array_picture
+
+        return str(array_picture(self))
+
 
 def array_at(ex: Exchange, address: int) -> Array | None:
     """Return the array that is alive at an address, None where none is."""

@@ -16,12 +16,12 @@ from dlpack_model.sequences import told
 
 if TYPE_CHECKING:
     from capsule_model import UndefinedBehavior
-    from dlpack_model.abi import Codec
+    from dlpack_model.abi import Codec, DLTensor
     from dlpack_model.arrays import Array
     from dlpack_model.exchange import Exchange
     from dlpack_model.tensor import Layout
 
-__all__ = ["array_picture", "memory_picture", "names_of", "picture", "sequence_picture", "structs_of"]
+__all__ = ["array_picture", "memory_picture", "names_of", "picture", "sequence_picture", "structs_of", "tensor_picture"]
 
 MARGIN = 16
 ROW = 20
@@ -47,7 +47,7 @@ def picture(ex: Exchange, address: int) -> Picture:
     """Return the picture of an array, or of whatever else is at an address; ``ValueError`` where nothing is."""
     array = ex.arrays.get(address)
     if array is not None:
-        return array_picture(ex, array)
+        return array_picture(array, ex)
     return memory.object_picture(ex.py, address, names=names_of(ex), structs=structs_of(ex))
 
 
@@ -93,25 +93,51 @@ def _facts(array: Array) -> list[tuple[str, str]]:
     flags = " | ".join(flag.name or "" for flag in Flags if flag & array.flags)
     owner = "its own" if array.record is None else f"views export {array.record.number} of {array.record.producer}"
     return [
-        ("dtype", str(layout.dtype.name) if hasattr(layout.dtype, "name") else str(layout.dtype)),
+        ("dtype", safe(layout.dtype.name, 40)),
         ("shape", str(layout.shape)),
         ("strides", f"{layout.strides} elements"),
         ("device", f"{device}, {layout.device[1]}"),
         ("flags", flags or "none"),
-        ("data", f"{array.data:#x}" if array.data else "NULL"),
-        ("first element", f"{layout.address:#x}" if layout.address else "NULL"),
+        ("data", _address(array.data)),
+        ("first element", _address(layout.address)),
         ("memory", owner),
     ]
 
 
-def array_picture(ex: Exchange, array: Array) -> Picture:
-    """Return the picture of an array: what it says of itself, and its bytes with the element that each belongs to."""
+def tensor_picture(tensor: DLTensor) -> Picture:
+    """Return the picture of a ``DLTensor``: its fields, as they stand in memory."""
+    shown = [(name, _address(value) if name in _POINTERS else str(value)) for name, value in tensor._asdict().items()]
+    wide = max(len(name) for name, _ in shown)
+    text = "\n".join(["DLTensor", *(f"    {name:<{wide}}  {value}" for name, value in shown)])
+    canvas = Canvas("DLTensor", text)
+    canvas.text(MARGIN, 26, "DLTensor", "title")
+    _draw_facts(canvas, shown, 52)
+    return Picture(canvas.svg(MARGIN), text)
+
+
+def _address(value: int) -> str:
+    return f"{value:#x}" if value else "NULL"
+
+
+def _draw_facts(canvas: Canvas, facts: list[tuple[str, str]], y: float) -> float:
+    for label, value in facts:
+        canvas.text(MARGIN, y, label, "soft")
+        canvas.text(MARGIN + 120, y, value)
+        y += ROW
+    return y
+
+
+def array_picture(array: Array, ex: Exchange | None = None) -> Picture:
+    """Return the picture of an array: what it says of itself, and its bytes with the element that begins at each.
+
+    Without the exchange that it is part of, nobody knows its bytes.
+    """
     facts = _facts(array)
     name = safe(array.name, 60)
     text = [f"{name}, an array of {safe(array.producer.name, 40)} at {array.address:#x}"]
     wide = max(len(label) for label, _ in facts)
     text += [f"    {label:<{wide}}  {value}" for label, value in facts]
-    rows, more = _bytes_of(ex, array)
+    rows, more = ([], 0) if ex is None else _bytes_of(ex, array)
     for address, cells in rows:
         text.append(f"    {address:#x}  " + " ".join(byte for byte, _ in cells))
         text.append(" " * (4 + len(f"{address:#x}") + 2) + " ".join(f"{label:<2}"[:2] for _, label in cells).rstrip())
@@ -119,12 +145,7 @@ def array_picture(ex: Exchange, array: Array) -> Picture:
     canvas = Canvas(f"{name}, an array", "\n".join(text))
     canvas.text(MARGIN, 26, name, "title")
     canvas.text(MARGIN, 43, f"an array of {safe(array.producer.name, 40)} at {array.address:#x}", "small soft")
-    y = 68.0
-    for label, value in facts:
-        canvas.text(MARGIN, y, label, "soft")
-        canvas.text(MARGIN + 120, y, value)
-        y += ROW
-    y = _draw_bytes(canvas, rows, y + 4)
+    y = _draw_bytes(canvas, rows, _draw_facts(canvas, facts, 68) + 4)
     if more:
         canvas.text(MARGIN, y + 14, f"… and {more} more bytes", "small soft")
     return Picture(canvas.svg(MARGIN), "\n".join(text))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Literal
 
 from capsule_model.show.pictures.diagnosis import draw_diagnosis
@@ -174,7 +175,7 @@ def _draw_lane(canvas: Canvas, lane: Lane, x: float, bottom: float, count: int) 
     canvas.line(x, top, x, end, "rule")
     if lane.end is not None and lane.end < count:
         for slope in (-6, 6):
-            canvas.line(x - 6, end - slope, x + 6, end + slope, "bad")
+            canvas.line(x - 6, end - slope, x + 6, end + slope, "line")
 
 
 def _draw_span(
@@ -202,10 +203,20 @@ def _draw_message(canvas: Canvas, message: Message, places: dict[int, float], y:
         return
     side = 1 if x2 > x1 else -1
     x1, x2 = x1 + 6 * side, x2 - short * side
-    middle = (x1 + x2) / 2
+    middle = _free(x1, x2, sorted(places.values()), wide)
     canvas.rect(middle - wide / 2 - 3, y - 18, wide + 6, 15, "plate", rx=2)
     canvas.text(middle, y - 7, words, style, anchor="middle")
     canvas.arrow(x1, x2, y, bad=message.bad, dashed=message.kind == "answer")
+
+
+def _free(x1: float, x2: float, lines: list[float], wide: float) -> float:
+    """Return where words above an arrow are centred: in its middle, or beside a life line that they would cover."""
+    middle = (x1 + x2) / 2
+    ends = [min(x1, x2), *(x for x in lines if min(x1, x2) + 12 < x < max(x1, x2) - 12), max(x1, x2)]
+    rooms = [(left + right) / 2 for left, right in pairwise(ends) if right - left > wide + 28]
+    if not rooms or all(abs(x - middle) > wide / 2 + 14 for x in ends):
+        return middle
+    return min(rooms, key=lambda room: abs(room - middle))
 
 
 def _text(told: Sequences, title: str) -> str:
