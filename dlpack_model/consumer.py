@@ -31,7 +31,7 @@ def from_dlpack(
     Source: array API standard, draft of April 2026, ``from_dlpack``; dlpack.h 1.3.
     """
     call = Call(copy, device)
-    ex.journal.append((ex.memory.count, "from_dlpack", consumer, x, call))
+    ex.journal.append((ex.memory.count, "from_dlpack", consumer, ex.arrays.get(x), call))
     ex.running.append(consumer.running)
     try:
         own = ex.parties.imports

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 from capsule_model import NULL
 from capsule_model.show.pictures.safe import quoted, safe
 from capsule_model.show.pictures.sequence import Lane, Message, Sequences, Span
+from dlpack_model.exchange_api import CALLER
 
 if TYPE_CHECKING:
+    from dlpack_model.arrays import Array
     from dlpack_model.contract import Call
     from dlpack_model.exchange import Exchange, Record
     from dlpack_model.styles import Consumer
@@ -49,8 +51,7 @@ class _Story:
         self.ex = ex
         self.sequence = Sequences(legend="owns an export: has to call its deleter, once")
         self.lanes: dict[tuple[str, Any], int] = {}
-        self.calls: list[tuple[Consumer, int, Call]] = []
-        self.asked: dict[int, bool] = {}
+        self.calls: list[tuple[Consumer, Array | None, Call]] = []
         self.owner: dict[tuple[int, int], Span] = {}
         self.deleted: dict[int, int] = {}
         self.program = self.lane("program", "the program", "Python code")
@@ -94,15 +95,15 @@ class _Story:
                     self.consumer(consumer), self.program, f"an array of {safe(consumer.name, 30)}", "answer"
                 )
 
-    def _from_dlpack(self, consumer: Consumer, x: int, call: Call) -> None:
+    def _from_dlpack(self, consumer: Consumer, array: Array | None, call: Call) -> None:
         self._return()
-        what = _named(self.ex, x) if call.record is None or call.given else call.record.array.name
-        self.calls.append((consumer, x, call))
+        what = "a capsule" if call.given else "an object" if array is None else array.name
+        self.calls.append((consumer, array, call))
         self.sequence.say(self.program, self.consumer(consumer), f"from_dlpack({safe(what, 24)}{_options(call)})")
 
     def _failed(self, consumer: Consumer, call: Call, error: Any) -> None:
         lane = self.consumer(consumer)
-        array = self.ex.arrays.get(self.calls[-1][1]) if self.calls else None
+        array = self.calls[-1][1] if self.calls else None
         words = "no exception" if error is None else f"{error.type}: {error}"
         if call.record is None and call.sent and array is not None:
             producer = self.lane("producer", array.producer.name, "producer")
@@ -121,7 +122,8 @@ class _Story:
         keywords = _keywords(self.calls[-1][2]) if asker != self.program else ""
         if asker == self.program:
             self._return()
-        self.sequence.say(asker, self.producer(record), f"__dlpack__({keywords})")
+        words = f"__dlpack__({keywords})" if record.capsules else "exports through the C exchange API"
+        self.sequence.say(asker, self.producer(record), words)
 
     def _inside(self, record: Record) -> bool:
         """Tell whether an export was made for the call that is running."""
@@ -159,6 +161,10 @@ class _Story:
         party = about[0]
         lane = self.consumer(self.calls[-1][0]) if self.calls else self.lane("consumer", party, "owner")
         at = self.note(lane, f"{safe(party, 40)} owns export {record.number}")
+        before = self.lanes.get(("consumer", CALLER))
+        if before is not None and before != lane:
+            # Who takes a tensor through the exchange API steals it.
+            self._owns_no_more(before, at)
         self._owns(record, lane, at)
 
     def _owns_no_more(self, lane: int, at: int) -> None:
@@ -201,7 +207,7 @@ class _Story:
         if not running:
             self._return()
         owners = [lane for address, lane in self.owner if address == record.address]
-        if owners and not running:
+        if owners and not running and self.sequence.lanes[owners[-1]].title != CALLER:
             self.note(owners[-1], "its array dies")
         return owners[-1] if owners else self.program
 
@@ -216,11 +222,6 @@ def _in_order(sequence: Sequences, lanes: dict[tuple[str, Any], int]) -> Sequenc
         [Span(place[span.lane], span.words, span.begin, span.end) for span in sequence.spans],
         sequence.legend,
     )
-
-
-def _named(ex: Exchange, x: int) -> str:
-    array = ex.arrays.get(x)
-    return "a capsule" if array is None and x in ex.by_capsule else hex(x) if array is None else array.name
 
 
 def _options(call: Call) -> str:

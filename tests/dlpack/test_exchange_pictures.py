@@ -101,7 +101,7 @@ def test_second_deleter_is_red() -> None:
     """A deleter that is called twice is told twice, the second time as bad."""
     dl = Exchange(Interpreter("cpython-3.13"), watch=frozenset())
     x = new_array(dl, Producer("mine", deleter="nothing"), "int32", (3,), name="x")
-    theirs = from_dlpack(dl, consumer_named("deletes-twice"), x)
+    theirs = from_dlpack(dl, replace(consumer_named("rename-only"), deletes_twice=True), x)
     dl.py.Py_DECREF(theirs)
     assert Broken.DELETER_TWICE in {violation.kind for violation in dl.unwatched}
     bad = [message.words for message in told(dl).messages if message.bad]
@@ -153,7 +153,7 @@ def test_hostile_names_of_parties_stay_text(name: bytes | str) -> None:
     text = name if isinstance(name, str) else name.decode("utf-8", "surrogateescape")
     raw = name.encode() if isinstance(name, str) else name
     dl = Exchange(Interpreter("cpython-3.13"), watch=frozenset())
-    x = new_array(dl, Producer(text, capsule_name=raw), "int32", (2,), name=text)
+    x = new_array(dl, Producer(text, capsule_name=raw, destructor="never-deletes"), "int32", (2,), name=text)
     from_dlpack(dl, replace(consumer_named("rename-only"), name=text), x)
     from_dlpack(dl, replace(consumer_named("rename-only"), name=text, ignores_names=True), x)
     for picture in (dl.sequence_picture(), dl.memory_picture(), dl.picture(x)):
