@@ -211,10 +211,16 @@ class _Look:
     def thing(self, address: int) -> Thing:
         """Return what is known of the thing at an address, which is its first."""
         label = safe(self.names.get(address, ""), 60)
+        if label.startswith("#"):
+            # So vectors call what an argument makes; what is in it says more.
+            label = ""
         function = self.py.functions.get(address)
         if function is not None:
             name = safe(function.name, 60)
-            return Thing(address, "function", f"{name}()", f"{name}()", label, note=f"a {safe(function.type, 40)}")
+            label = "" if label == name else label
+            kind = safe(function.type, 40)
+            note = f"a {kind} function" if kind in ("traverse", "clear") else f"a {kind}"
+            return Thing(address, "function", f"{name}()", f"{name}()", label, note=note)
         struct = self.py.objects.get(address)
         if struct is not None:
             return self._capsule(struct, label) if isinstance(struct, Capsule) else self._object(struct, label)

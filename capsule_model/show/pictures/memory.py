@@ -175,7 +175,7 @@ def _sub(thing: Thing) -> str:
 def _chips(thing: Thing) -> str:
     """Return what stands at the right of a thing's title."""
     parts = []
-    if thing.refcnt is not None and thing.kind != "capsule":
+    if thing.refcnt is not None and all(row.name != "ob_refcnt" for row in thing.rows):
         parts.append(f"refcnt {thing.refcnt}")
     if thing.tracked is not None:
         parts.append("tracked by the GC" if thing.tracked else "not tracked")
