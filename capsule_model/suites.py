@@ -9,7 +9,7 @@ from capsule_model.locate import specs
 __all__ = ["CAPSULE", "SUITES", "chapters_of", "suites_there", "undefined_vectors", "vectors_of"]
 
 CAPSULE = "capsule"
-SUITES = (CAPSULE, "dlpack")
+SUITES = (CAPSULE, "dlpack", "layers")
 
 
 def chapters_of(suite: str, root: Path | None = None) -> Path:

@@ -15,6 +15,8 @@ OBJECT_KINDS = ("None", "int", "str", "bytes", "list", "dict", "tuple", "functio
 ADDRESS_FORMS = frozenset({"null", "ref", "ptr", "cstr", "hex", "function", "object", "module", "arg"})
 _INTEGER = frozenset({"integer"})
 _WORD = frozenset({"word"})
+_LIST = frozenset({"list"})
+_BYTES = frozenset({"cstr", "hex"})
 _STRING = frozenset({"null", "ref", "cstr", "hex"})
 
 _SPECIAL_FORMS: dict[tuple[str, str], frozenset[str]] = {
@@ -32,6 +34,15 @@ _SPECIAL_FORMS: dict[tuple[str, str], frozenset[str]] = {
     ("write", "bytes"): frozenset({"hex"}),
     ("poke", "field"): _WORD,
     ("import", "module"): frozenset({"cstr"}),
+    ("PyO3.version", "version"): _WORD,
+    ("PyO3.reference", "size"): _INTEGER,
+    ("PyO3.drop", "attached"): _INTEGER,
+    ("PyO3.import", "align"): _INTEGER,
+    **{
+        (f"PyO3.{constructor}", argument): forms
+        for constructor in ("new", "new_with_destructor", "new_with_value", "new_with_value_and_destructor")
+        for argument, forms in (("align", _INTEGER), ("traits", _LIST), ("value", _BYTES))
+    },
 }
 
 # In a suite, arguments of one name have the same forms in every operation.

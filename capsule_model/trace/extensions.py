@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["MODULES", "Extension", "Kinds", "extension", "extensions_of"]
 
 # By suite: the module whose EXTENSION it is. It is imported when a vector, or a command, asks for it.
-MODULES = {"dlpack": "dlpack_model.vectors"}
+MODULES = {"dlpack": "dlpack_model.vectors", "layers": "capsule_model.layers.vectors"}
 
 
 @dataclass(frozen=True)
