@@ -32,6 +32,7 @@ def new_with_value(rust: Crate, value: Value, name: int) -> PyResult:
     rust.needs("takes-values-with-static-names", "new_with_value")
     _bounds(rust, value, Closure())
     _static(rust, name)
+    # rule: PyO3.new_with_value/name-is-stored
     return _made(rust, box_value(rust, value), name, value_destructor(rust, value))
 
 
@@ -53,6 +54,7 @@ def new_with_value_and_destructor(rust: Crate, value: Value, name: int, destruct
     _bounds(rust, value, destructor)
     _static(rust, name)
     box, _ = box_contents(rust, value, NULL)
+    # rule: PyO3.new_with_value/name-is-stored
     return _made(rust, box, name, capsule_destructor(rust, value, destructor, NULL))
 
 
@@ -91,6 +93,7 @@ def new_with_pointer_and_destructor(rust: Crate, pointer: int, name: int, destru
         raise DoesNotCompile("NonNull", "NULL is no NonNull<c_void>")
     _static(rust, name)
     # rule: PyO3.new_with_pointer/stores-what-it-gets
+    # rule: PyO3.new_with_value/name-is-stored
     return _made(rust, pointer, name, destructor)
 
 
@@ -122,4 +125,3 @@ def _static(rust: Crate, name: int) -> None:
     if block is None or block.kind == "malloc":
         # rule: PyO3.new_with_value/name-is-static
         raise DoesNotCompile("&'static CStr", "the name must live as long as the process")
-    # rule: PyO3.new_with_value/name-is-stored

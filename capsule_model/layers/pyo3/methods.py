@@ -10,7 +10,7 @@ from capsule_model.capsule import (
     PyCapsule_IsValid,
     PyCapsule_SetContext,
 )
-from capsule_model.errors import PyErr, PyErr_Clear
+from capsule_model.errors import PyErr, PyErr_Clear, forbid_pending
 from capsule_model.imports import PyCapsule_Import
 from capsule_model.layers.pyo3.crate import Crate, Err, Ok, PyResult, fetch, take
 from capsule_model.memory import NULL
@@ -77,6 +77,9 @@ def import_pointer(rust: Crate, path: int) -> PyResult:
 
 
 def _import(rust: Crate, path: int) -> PyResult:
+    if rust.py.error is not None:
+        # rule: PyO3.import/pending-error
+        forbid_pending(rust.py, "PyCapsule_Import")
     found = PyCapsule_Import(rust.py, path, 0)
     if found == NULL:
         # rule: PyO3.import/failure
