@@ -36,6 +36,7 @@ _SPECIAL_FORMS: dict[tuple[str, str], frozenset[str]] = {
     ("import", "module"): frozenset({"cstr"}),
     ("PyO3.version", "version"): _WORD,
     ("PyO3.reference", "size"): _INTEGER,
+    ("PyO3.as_cstr", "unsafe"): _INTEGER,
     ("PyO3.drop", "attached"): _INTEGER,
     ("PyO3.import", "align"): _INTEGER,
     **{

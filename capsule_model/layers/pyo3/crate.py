@@ -9,7 +9,7 @@ from capsule_model.layers.pyo3.versions import NEWEST, behaviours_of, version_na
 
 if TYPE_CHECKING:
     from capsule_model.errors import PyErr
-    from capsule_model.process import Process
+    from capsule_model.interpreter import Interpreter
 
 __all__ = ["Absent", "Crate", "DoesNotCompile", "Err", "Ok", "PyResult", "fetch", "take"]
 
@@ -51,7 +51,7 @@ class Crate:
     thread attaches.
     """
 
-    py: Process
+    py: Interpreter
     version: tuple[int, int] = NEWEST
     pool: list[int] = field(default_factory=list)
 

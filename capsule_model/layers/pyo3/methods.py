@@ -12,7 +12,7 @@ from capsule_model.capsule import (
 )
 from capsule_model.errors import PyErr, PyErr_Clear, forbid_pending
 from capsule_model.imports import PyCapsule_Import
-from capsule_model.layers.pyo3.crate import Crate, Err, Ok, PyResult, fetch, take
+from capsule_model.layers.pyo3.crate import Crate, DoesNotCompile, Err, Ok, PyResult, fetch, take
 from capsule_model.memory import NULL
 from capsule_model.objects import type_name
 from capsule_model.undefined import Kind, diagnose
@@ -154,11 +154,14 @@ def name(rust: Crate, capsule: int) -> PyResult:
     return Ok(found)
 
 
-def as_cstr(rust: Crate, name: int) -> int:
+def as_cstr(rust: Crate, name: int, *, unsafe: bool = True) -> int:
     """Read a name that ``name`` returned, and return its address; the capsule is asked no more.
 
     Up to 0.26 that is what safe code does with the ``&CStr`` that it has. Source: src/types/capsule.rs:611 (0.29.2).
     """
+    if not unsafe and rust.has("name-is-a-pointer"):
+        # rule: PyO3.name/read-by-unsafe-code
+        raise DoesNotCompile("unsafe", "as_cstr is unsafe: nothing keeps the name alive")
     # rule: PyO3.name/outlived-by-nobody
     rust.py.memory.c_string(name)
     return name

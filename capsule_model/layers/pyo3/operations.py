@@ -166,7 +166,9 @@ def _name(machine: Machine, rust: Crate, args: Args, bind: str | None) -> Any:
 
 
 def _as_cstr(machine: Machine, rust: Crate, args: Args, bind: str | None) -> Any:
-    return string_seen(machine.py, machine.tokens, methods.as_cstr(rust, *words_of(machine, args, ("name",))))
+    (name,) = words_of(machine, args, ("name",))
+    name = methods.as_cstr(rust, name, unsafe=args.get("unsafe", 1) == 1)
+    return string_seen(machine.py, machine.tokens, name)
 
 
 def _cast(machine: Machine, rust: Crate, args: Args, bind: str | None) -> Any:

@@ -33,7 +33,7 @@ OPERATIONS: dict[str, tuple[str, str, str]] = {
     "pointer_checked": ("capsule name", "", "pointer"),
     "is_valid_checked": ("capsule name", "", "status"),
     "name": ("capsule", "", "text"),
-    "as_cstr": ("name", "", "text"),
+    "as_cstr": ("name", "unsafe", "text"),
     "pointer": ("capsule", "", "pointer"),
     "reference": ("capsule size", "", "bytes"),
     "is_valid": ("capsule", "", "status"),

@@ -247,7 +247,7 @@ pub unsafe extern "C" fn pyo3_name(op: *mut ffi::PyObject) -> usize {
 }
 
 #[no_mangle]
-pub unsafe extern "C" fn pyo3_as_cstr(name: *const c_char) -> usize {
+pub unsafe extern "C" fn pyo3_as_cstr(name: *const c_char, _unsafe: usize) -> usize {
     answer(Ok(CStr::from_ptr(name).as_ptr() as usize))
 }
 
