@@ -152,7 +152,7 @@ def test_an_extension_without_an_adapter(
             ["--suite", "dlpack", "--vectors", "x.json"],
             "--suite and --vectors exclude each other; expected one of them",
         ),
-        (["--suite", "numpy"], "Invalid value for '--suite': 'numpy' is not one of 'capsule', 'dlpack'."),
+        (["--suite", "numpy"], "Invalid value for '--suite': 'numpy' is not one of 'capsule', 'dlpack', 'layers'."),
         (["--suite", "dlpack"], "--suite dlpack: no folder "),
     ],
 )
@@ -315,7 +315,8 @@ def test_a_vector_in_the_folder_of_no_suite_is_a_problem(alone: Path) -> None:
     code, lines = checked(alone)
     assert code == 2
     assert lines[0].endswith(
-        "stray.json: vector dlpack.stray: in the folder of no suite; expected vectors/capsule or vectors/dlpack"
+        "stray.json: vector dlpack.stray: in the folder of no suite; "
+        "expected vectors/capsule or vectors/dlpack or vectors/layers"
     )
 
 

@@ -87,7 +87,7 @@ def _coded(observation: dict[str, Any]) -> dict[str, Any]:
         return observation
     kind, text = returned["fields"]["Err"]
     code = error_code({"type": kind, "text": text})
-    return observation | {"return": {"fields": {"Err": [kind, text[:64] if code == "unclassified" else code]}}}
+    return observation | {"return": {"fields": {"Err": [kind] if code == "unclassified" else [kind, code]}}}
 
 
 @pytest.mark.parametrize("python", PYTHONS)

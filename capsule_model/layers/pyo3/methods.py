@@ -141,8 +141,7 @@ def name(rust: Crate, capsule: int) -> PyResult:
     """
     found = PyCapsule_GetName(rust.py, capsule)
     if not rust.has("name-is-optional"):
-        # rule: PyO3.name/null-was-read
-        rust.py.memory.c_string(found)
+        _read_name(rust, found)
     elif found == NULL:
         error = take(rust)
         if error is not None:
@@ -197,9 +196,16 @@ def is_valid(rust: Crate, capsule: int) -> int:
 def _own_name(rust: Crate, capsule: int) -> int:
     found = PyCapsule_GetName(rust.py, capsule)
     if not rust.has("name-is-optional"):
-        # rule: PyO3.name/null-was-read
-        rust.py.memory.c_string(found)
+        _read_name(rust, found)
     elif found == NULL and rust.has("unchecked-methods-clear-error"):
         # rule: PyO3.unchecked/clears-the-error
         PyErr_Clear(rust.py)
     return found
+
+
+def _read_name(rust: Crate, name: int) -> None:
+    """Read a name as C string, as 0.16 does with any."""
+    if name == NULL:
+        # rule: PyO3.name/null-was-read
+        rust.py.memory.c_string(name)
+    rust.py.memory.c_string(name)

@@ -50,11 +50,12 @@ def _operation(perform: Callable[[Machine, Crate, Args, str | None], Any]) -> Op
 
 
 def _failed(machine: Machine, error: PyErr) -> dict[str, Any]:
-    """Show an exception that a function returns: its type, and its code or else its text."""
+    """Show an exception that a function returns: its type, and its code if it has one."""
     seen = error_seen(machine.py, machine.tokens, error)
     assert seen is not None
     code = error_code(seen)
-    return {"fields": {"Err": [seen["type"], seen["text"][:64] if code == "unclassified" else code]}}
+    # A text may quote names, which copies of a vector have others of.
+    return {"fields": {"Err": [seen["type"]] if code == "unclassified" else [seen["type"], code]}}
 
 
 def _address(machine: Machine, result: PyResult, bind: str | None) -> Any:
@@ -107,7 +108,8 @@ def _closure(machine: Machine, args: Args) -> Closure:
     def body(value: bytes, context: int) -> None:
         seen = machine.tokens.seen(context)
         before = error_seen(machine.py, machine.tokens, machine.py.error)
-        arguments = [value.hex() or "()", "NULL" if seen is None else seen["ref"]]
+        # Without letters, since these stand for tokens in copies with other names.
+        arguments = [",".join(map(str, value)) or "()", "0" if seen is None else seen["ref"]]
         machine.event({"call": called, "args": arguments, "before": before})
         if "drops-context" in traits:
             machine.py.free(context)

@@ -107,7 +107,7 @@ class RustSession(CAPSULES.Session):  # type: ignore[misc]
     def closure(self, number: int, value: bytes, context: int, pending: tuple[int, int, int]) -> None:
         """Note that a closure was called, and do what it does to the context."""
         name, traits = self.closures[number]
-        args = [value.hex() or "()", self._token(context) if context else "NULL"]
+        args = [",".join(map(str, value)) or "()", self._token(context) if context else "0"]
         self.events.append({"call": name, "args": args, "before": self.describe(self._normal(pending))})
         if "drops-context" in traits:
             self.blocks.discard(context)
