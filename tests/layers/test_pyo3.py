@@ -12,11 +12,23 @@ import pytest
 from capsule_model import Abort, Interpreter, UndefinedBehavior
 from capsule_model.conform.profile_diff import outcome
 from capsule_model.conform.specification import read_rules
-from capsule_model.layers.pyo3 import BEHAVIOURS, Absent, Closure, DoesNotCompile, Err, Ok, PyO3, Value, crate
+from capsule_model.layers.pyo3 import (
+    BEHAVIOURS,
+    OPERATIONS,
+    Absent,
+    Closure,
+    DoesNotCompile,
+    Err,
+    Ok,
+    PyO3,
+    Value,
+    crate,
+)
 from capsule_model.layers.pyo3.versions import NEWEST, OLDEST, behaviours_of, version_named
 from capsule_model.locate import specs
 from capsule_model.profiles import PROFILES
 from capsule_model.suites import chapters_of, vectors_of
+from capsule_model.trace.contract import operations
 from capsule_model.trace.execute import BadVector, run
 from capsule_model.trace.files import load
 from capsule_model.trace.meaning import Known
@@ -42,6 +54,26 @@ def test_the_table_of_pyo3s_tests_is_true() -> None:
     for test, rule, vector in rows:
         assert rule in rules, test
         assert rule in _vectors()[vector]["rules"], test
+
+
+def test_every_vector_that_the_chapter_names_is_there() -> None:
+    """The tables send nobody to a vector that does not exist, and each statement of the documentation has one."""
+    text = CHAPTER.read_text("utf-8")
+    assert set(re.findall(r"`(layers\.pyo3\.[^`]+)`", text)) <= _vectors().keys()
+    statements = text.partition("## The page of documentation")[2].partition("## PyO3's own tests")[0]
+    assert (
+        len(re.findall(r"^\| .+ \| (?:true|false|of none)[^|]* \| `layers\.pyo3\.[^`]+` \|$", statements, re.M)) == 18
+    )
+
+
+def test_the_table_of_operations_is_true() -> None:
+    """The chapter names each operation with its arguments, and which of them may be left out."""
+    rows = [row for row in operations().values() if row.name.startswith("PyO3.")]
+    text = CHAPTER.read_text("utf-8")
+    for row in rows:
+        arguments = ", ".join(f"[{name}]" if name in row.optional else name for name in row.args)
+        assert f"| `{row.name}({arguments})` |" in text
+    assert {row.name for row in rows} == OPERATIONS.keys()
 
 
 def test_the_table_of_versions_is_true() -> None:

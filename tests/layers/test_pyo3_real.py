@@ -136,9 +136,12 @@ REFUSED_BY_0_29 = [
     ('PyCapsule::new_with_value(py, 1u32, c"foo")?.is_valid()', "no method named `is_valid`"),
     ('PyCapsule::new_with_value(py, 1u32, c"foo")?.name()?.unwrap().as_cstr()', "requires unsafe"),
     ('PyCapsule::new_with_value(py, (), c"foo")?', ""),
+    ('fn item() {} PyCapsule::new_with_value(py, item, c"foo")?', ""),
 ]
 REFUSED_BY_0_28 = [
     ("PyCapsule::new(py, (), None)?", "PyCapsule value type T must not be zero-sized"),
+    ("fn item() {} PyCapsule::new(py, item, None)?", "PyCapsule value type T must not be zero-sized"),
+    ("fn item() {} PyCapsule::new(py, item as fn(), None)?", ""),
     ("PyCapsule::new(py, Rc::new(1), None)?", "cannot be sent between threads safely"),
     ('PyCapsule::new_with_value(py, 1u32, c"foo")?', "no function or associated item named `new_with_value`"),
     ('PyCapsule::import_pointer(py, c"m.cap")?', "no function or associated item named `import_pointer`"),
