@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -113,18 +112,17 @@ def test_the_newest_version_by_its_face() -> None:
     """A value goes in, is found under its name alone, and is freed with the capsule; errors are results."""
     rust = PyO3(Interpreter("cpython-3.13"))
     name, other = rust.py.cstring("foo"), rust.py.cstring("bar")
-    made = rust.new_with_value(VALUE, name)
-    assert isinstance(made, Ok)
-    capsule = made.value or 0
-    found, missed = rust.pointer_checked(capsule, name), rust.pointer_checked(capsule, other)
-    assert isinstance(found, Ok)
-    assert rust.py.read(found.value or 0, 4) == VALUE.data
+    capsule = rust.new_with_value(VALUE, name).unwrap()
+    found, missed = rust.pointer_checked(capsule, name).unwrap(), rust.pointer_checked(capsule, other)
+    assert rust.py.read(found, 4) == VALUE.data
     assert isinstance(missed, Err)
     assert (missed.error.type, rust.py.error) == ("ValueError", None)
+    with pytest.raises(RuntimeError, match=r"\Acalled `Result::unwrap\(\)` on an `Err` value: ValueError\("):
+        missed.unwrap()
     rust.drop(capsule)
     assert rust.py.leaks() == []
     with pytest.raises(UndefinedBehavior, match=r"\Ause-after-free"):
-        rust.py.read(found.value or 0, 4)
+        rust.py.read(found, 4)
 
 
 def test_a_cast_that_fails_is_a_type_error() -> None:
@@ -140,12 +138,15 @@ def test_closures_get_the_value_and_may_panic() -> None:
     """A closure is called with bytes and context; one that panics ends the process, after the box was freed."""
     rust = PyO3(Interpreter("cpython-3.13"))
     calls = list[tuple[bytes, int]]()
-    body: Callable[[bytes, int], object] = lambda value, context: calls.append((value, context))  # noqa: E731
-    made = rust.new_with_value_and_destructor(VALUE, rust.py.cstring("foo"), Closure(body, panics=True))
-    assert isinstance(made, Ok)
-    rust.set_context(made.value or 0, 4096)
+
+    def body(value: bytes, context: int) -> None:
+        calls.append((value, context))
+
+    closure = Closure(body, panics=True)
+    made = rust.new_with_value_and_destructor(VALUE, rust.py.cstring("foo"), closure).unwrap()
+    assert rust.set_context(made, 4096) == Ok(None)
     with pytest.raises(Abort, match="panic in a function that cannot unwind"):
-        rust.drop(made.value or 0)
+        rust.drop(made)
     assert calls == [(VALUE.data, 4096)]
 
 

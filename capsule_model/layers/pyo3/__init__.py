@@ -1,8 +1,8 @@
 """PyO3's ``PyCapsule``, as a model: what it adds to capsules, what it owns, and where it can still be fooled.
 
     rust = PyO3(Interpreter("cpython-3.13"))
-    cap = rust.new_with_value(Value(bytes([123, 0, 0, 0])), rust.py.cstring("foo"))     # Ok(…)
-    rust.pointer_checked(cap.value, rust.py.cstring("bar"))                             # Err(ValueError(…))
+    cap = rust.new_with_value(Value(bytes([123, 0, 0, 0])), rust.py.cstring("foo")).unwrap()
+    rust.pointer_checked(cap, rust.py.cstring("bar"))           # Err(ValueError(…)), and nothing pending
 
 Names are addresses of C strings and NULL stands for ``None``. What is a ``PyResult`` in Rust is ``Ok`` or ``Err`` here;
 what the compiler refuses raises ``DoesNotCompile``, a function that a version has not raises ``Absent``.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from capsule_model.layers.pyo3.versions import NEWEST, behaviours_of, version_named
+from capsule_model.memory import NULL
 
 if TYPE_CHECKING:
     from capsule_model.errors import PyErr
@@ -32,12 +33,20 @@ class Ok:
 
     value: int | None
 
+    def unwrap(self) -> int:
+        """Return the value; NULL for None."""
+        return self.value or NULL
+
 
 @dataclass(frozen=True, slots=True)
 class Err:
     """A ``PyResult`` that holds an exception, which is in the error indicator no more."""
 
     error: PyErr
+
+    def unwrap(self) -> NoReturn:
+        """Panic, as Rust does: raise ``RuntimeError`` with the exception in its text."""
+        raise RuntimeError(f"called `Result::unwrap()` on an `Err` value: {self.error!r}")
 
 
 PyResult = Ok | Err
