@@ -1,1 +1,1 @@
-"""What people build on capsules, as models on the same simulated process: each layer is a module or a package here."""
+"""What people build on capsules, and what came before them; each module reads as a specification of one pattern."""

@@ -56,7 +56,12 @@ _FORMS_IN: dict[str, dict[str, frozenset[str]]] = {
             frozenset({"null", "list"}),
         ),
         "value": frozenset({"null", "integer", "word", "list"}),
-    }
+    },
+    "layers": {
+        **dict.fromkeys("c_function c_type manner".split(), _WORD),
+        **dict.fromkeys("abi api size slots slot fd unwritten index argument".split(), _INTEGER),
+        **dict.fromkeys("c_functions arguments fields checks accepted".split(), frozenset({"list"})),
+    },
 }
 
 _CHOICES: dict[tuple[str, str], tuple[str | int | None, ...]] = {
