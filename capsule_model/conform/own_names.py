@@ -41,7 +41,10 @@ _OF_SPECS = frozenset({"_initializing", "_uninitialized_submodules"})
 _MODULES = sys.stdlib_module_names | _FORMER_MODULES | {"__main__"}
 # What strings mean something to the operations of a suite.
 _MEANT_IN = {
-    "dlpack": frozenset("dltensor used_dltensor dltensor_versioned used_dltensor_versioned dlpack_exchange_api".split())
+    "dlpack": frozenset(
+        "dltensor used_dltensor dltensor_versioned used_dltensor_versioned dlpack_exchange_api".split()
+    ),
+    "layers": frozenset("dltensor used_dltensor dltensor_versioned used_dltensor_versioned".split()),
 }
 # What an observation may call the type of an object that the vector did not make.
 TYPES = _OBJECTS | {name for name in dir(builtins) if isinstance(getattr(builtins, name), type)}

@@ -47,22 +47,24 @@ class Book:
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
         self.py: Interpreter = machine.py
-        self.calls: list[str] = []
+        self.calls: dict[str, Any] = {}
+        self.count = 0
         self.library = Library(machine.py, self._note)
         self.knowledge = typed.Knowledge()
 
     def _note(self, name: str, type: str, *arguments: int) -> None:
-        pointers = type.partition("(*)")[2].split(",")
-        words = (
-            self._shown(word) if "*" in kind else str(word) for word, kind in zip(arguments, pointers, strict=False)
-        )
+        """Note a call: its integers as a list, each pointer as an address, and what was pending."""
+        number = self.count = self.count + 1
+        kinds = type.partition("(*)")[2].split(",")
+        pointers = [word for word, kind in zip(arguments, kinds, strict=False) if "*" in kind]
+        integers = [word for word, kind in zip(arguments, kinds, strict=False) if "*" not in kind]
+        call: dict[str, Any] = {} if pointers and not integers else {f"{number} {name}": integers}
+        named = [name, "desc"] if not integers else ["data"]
+        call |= {
+            f"{number} {what}": self.machine.tokens.seen(word) for what, word in zip(named, pointers, strict=False)
+        }
         pending = self.py.PyErr_Occurred()
-        beside = "" if pending is None else f" with {pending} pending"
-        self.calls.append(f"{name}({', '.join(words)}){beside}"[:MOST])
-
-    def _shown(self, address: int) -> str:
-        seen = self.machine.tokens.seen(address)
-        return "NULL" if seen is None else str(next(iter(seen.values())))
+        self.calls |= call | {f"{number} pending": None if pending is None else [pending]}
 
     def allocated(self, address: int, name: str) -> None:
         """Note a block that C code owns: it is a leak of the vector unless it is freed."""
@@ -158,8 +160,9 @@ def _c_function(machine: Machine, args: Args, bind: str | None) -> Any:
 
 def _calls(machine: Machine, args: Args, bind: str | None) -> Any:
     book = book_of(machine)
-    calls, book.calls = book.calls, []
-    return {"values": calls}
+    shown = {"calls": book.count} | book.calls
+    book.calls, book.count = {}, 0
+    return {"fields": shown}
 
 
 def _block(machine: Machine, address: int, bind: str | None) -> Any:
