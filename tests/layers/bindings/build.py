@@ -11,9 +11,11 @@ __all__ = ["Missing", "build"]
 
 PLACES = {
     "pybind11": "import pybind11\nprint(pybind11.__version__, pybind11.get_include(), '', sep='\\n')",
-    "nanobind": "import nanobind\nprint(nanobind.__version__, nanobind.include_dir(), nanobind.source_dir(), sep='\\n')",
+    "nanobind": "import nanobind as nb\nprint(nb.__version__, nb.include_dir(), nb.source_dir(), sep='\\n')",
 }
-SYSCONFIG = "\nimport sysconfig\nprint(sysconfig.get_path('include'), sysconfig.get_config_var('EXT_SUFFIX'), sep='\\n')"
+SYSCONFIG = (
+    "\nimport sysconfig\nprint(sysconfig.get_path('include'), sysconfig.get_config_var('EXT_SUFFIX'), sep='\\n')"
+)
 FLAGS = ("-std=c++17", "-O1", "-fPIC", "-shared", "-fvisibility=hidden", "-fno-strict-aliasing", "-DNDEBUG", "-w")
 
 
@@ -36,7 +38,13 @@ def build(folder: Path, library: str, python: str) -> str:
     version, include, source, headers, suffix = asked.stdout.splitlines()
     if not (Path(headers) / "Python.h").is_file():
         raise Missing("no Python.h; expected the headers of the Python that runs the tests")
-    command = [compiler, *FLAGS, f"-I{include}", f"-I{headers}", str(Path(__file__).with_name(f"{library}_capsules.cpp"))]
+    command = [
+        compiler,
+        *FLAGS,
+        f"-I{include}",
+        f"-I{headers}",
+        str(Path(__file__).with_name(f"{library}_capsules.cpp")),
+    ]
     if source:
         command += [str(Path(source) / "nb_combined.cpp"), f"-I{Path(source).parent / 'ext' / 'robin_map' / 'include'}"]
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Tell in JSON what a compiled module's capsules do: ``look.py FOLDER MODULE [poked]``; ``poked`` may end the process."""
+"""Tell in JSON what the capsules of a compiled module do: ``look.py FOLDER MODULE [poked]``; the last may die."""
 
 import ctypes
 import importlib
@@ -47,7 +47,9 @@ def poke(capsule):
 if sys.argv[3:] == ["poked"]:
     dies("named", poke)
     sys.exit(0)
-found = {name: told(name) for name in ("named", "without", "plain", "null", "function", "null_data") if hasattr(module, name)}
+found = {
+    name: told(name) for name in ("named", "without", "plain", "null", "function", "null_data") if hasattr(module, name)
+}
 module.calls()
 capsule = module.named()
 found["opens"] = told("opens", capsule)
