@@ -110,6 +110,18 @@ def test_says_why_it_cannot_tell(step: dict[str, Any], because: str) -> None:
     assert (before.verdict, after.verdict, after.because) == (Verdict.KNOWN, Verdict.UNKNOWN, because)
 
 
+def test_rename_out_of_sight() -> None:
+    """A destructor of another capsule that renames this one is out of sight: nothing is known from the start."""
+    rename = {"op": "PyCapsule_SetName", "args": {"capsule": {"ref": "c"}, "name": {"cstr": "b"}}}
+    made = {"pointer": {"ptr": "p"}, "name": {"cstr": "a"}, "destructor": {"function": "hidden"}}
+    new = [{"op": "PyCapsule_New", "args": made, "bind": name} for name in ("c", "other")]
+    use = {"op": "PyCapsule_GetPointer", "args": {"capsule": {"ref": "c"}, "name": {"cstr": "a"}}}
+    steps = [*new, {"op": "Py_DECREF", "args": {"op": {"ref": "other"}}}, use]
+    vector = {"format": 1, "functions": {"hidden": {"kind": "destructor", "steps": [rename]}}, "steps": steps}
+    assert run(vector, PROFILE).steps[-1]["return"] is None
+    assert [said.because for said in judge(vector)] == ["renamed or written out of sight"]
+
+
 def test_rename_of_dlpack_is_a_typestate() -> None:
     """A tensor's capsule has one transition, after which the first name is refuted and nothing leads back."""
     book = Knowledge()

@@ -4,12 +4,13 @@ import ctypes
 import importlib
 import json
 import sys
+from typing import Any
 
 sys.path.insert(0, sys.argv[1])
 module = importlib.import_module(sys.argv[2])
 api = ctypes.pythonapi
 for name in ("GetContext", "GetDestructor", "GetName"):
-    function = getattr(api, f"PyCapsule_{name}")
+    function: Any = getattr(api, f"PyCapsule_{name}")
     function.argtypes, function.restype = [ctypes.py_object], ctypes.c_void_p
 api.PyCapsule_GetName.restype = ctypes.c_char_p
 api.PyCapsule_SetName.argtypes = [ctypes.py_object, ctypes.c_char_p]
@@ -17,7 +18,7 @@ api.PyCapsule_SetContext.argtypes = [ctypes.py_object, ctypes.c_void_p]
 USED = ctypes.create_string_buffer(b"used")
 
 
-def told(name, *arguments):
+def told(name: str, *arguments: Any) -> Any:
     """Return what a function returns, or the exception that it raises."""
     try:
         value = getattr(module, name)(*arguments)
@@ -29,7 +30,7 @@ def told(name, *arguments):
     return [fields[0] and fields[0].decode(), bool(fields[1]), bool(fields[2])]
 
 
-def dies(make, change=None):
+def dies(make: str, change: Any = None) -> Any:
     """Return what is called when a capsule dies, after something was done to it."""
     capsule = getattr(module, make)()
     module.calls()
@@ -39,7 +40,7 @@ def dies(make, change=None):
     return module.calls()
 
 
-def poke(capsule):
+def poke(capsule: Any) -> None:
     """Take the pointer away behind the API's back: the first field after the header."""
     ctypes.c_size_t.from_address(id(capsule) + object.__basicsize__).value = 0
 
