@@ -31,14 +31,14 @@ def answer(adapter: Any, *steps: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_suite_on_this_interpreter(tmp_path: Path) -> None:
-    """Every pattern is as the model has it on this interpreter, and CObject is said not to be there."""
+    """Every pattern is as the model has it on this interpreter; CObject is not there, PyO3 is asked by its own test."""
     report = tmp_path / "report.json"
     command = [sys.executable, "-m", "capsule_model", "conform", "--suite", "layers", "--json", str(report)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout[-3000:]
-    outcomes = Counter(
-        result["outcome"] for result in json.loads(report.read_text())["vectors"] if "cobject" not in result["id"]
-    )
+    results = json.loads(report.read_text())["vectors"]
+    elsewhere = ("layers.cobject.", "layers.pyo3.")
+    outcomes = Counter(result["outcome"] for result in results if not result["id"].startswith(elsewhere))
     assert outcomes["passed"] > 60
     assert set(outcomes) <= {"passed", "undefined"}
 
