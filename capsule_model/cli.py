@@ -128,11 +128,16 @@ def conform(
 @main.command()
 @click.argument("what", metavar="ID|FILE")
 @click.option("--profile", metavar="NAME", help="Run it under this profile (default: that of this interpreter).")
-def explain(what: str, profile: str | None) -> int:
+@click.option("--html", "html_file", metavar="OUT", type=_PATH, help="Write one page to step through to OUT instead.")
+def explain(what: str, profile: str | None, html_file: Path | None) -> int:
     """Tell a vector's run in words, step by step."""
     from capsule_model.conform.explain import explain as run_explain
 
     try:
+        if html_file is not None:
+            from capsule_model.show.stepper.command import explain_page
+
+            return explain_page(what, profile, html_file, _console())
         return run_explain(what, profile, _console())
     except ValueError as error:
         raise click.UsageError(str(error)) from None

@@ -46,6 +46,25 @@ def hold(libraries: tuple[str, ...], json_file: Path | None, python: str) -> int
         raise click.UsageError(str(error)) from None
 
 
+@main.command()
+@click.argument("what", metavar="ID|FILE")
+@click.option("--profile", metavar="NAME", help="Run it under this profile (default: that of this interpreter).")
+@click.option("--html", "html_file", metavar="OUT", type=_PATH, help="Write one page to step through to OUT instead.")
+def explain(what: str, profile: str | None, html_file: Path | None) -> int:
+    """Tell a vector's run in words, step by step."""
+    from capsule_model.conform.explain import explain as run_explain
+
+    console = Console(highlight=False)
+    try:
+        if html_file is not None:
+            from capsule_model.show.stepper.command import explain_page
+
+            return explain_page(what, profile, html_file, console)
+        return run_explain(what, profile, console)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+
+
 _OUTPUTS = (
     click.option("--json", "json_file", metavar="FILE", type=_PATH, help="Write the report to FILE as JSON."),
     click.option("--html", metavar="FILE", type=_PATH, help="Write the report to FILE as HTML."),

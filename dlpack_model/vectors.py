@@ -33,6 +33,7 @@ from dlpack_model.exchange import Exchange, Record
 from dlpack_model.violations import Broken
 
 if TYPE_CHECKING:
+    from capsule_model.show.stepper.cards import Card
     from capsule_model.trace.execute import Machine
 
 __all__ = ["EXTENSION", "exchange_of"]
@@ -438,6 +439,13 @@ def _state(machine: Machine) -> dict[str, Any]:
     return shown
 
 
+def _cards(machine: Machine, text_of: Callable[[int], str]) -> dict[str, Card]:
+    # Here, for only the stepper asks.
+    from dlpack_model.cards import exchange_cards
+
+    return exchange_cards(machine, text_of)
+
+
 _OPERATIONS: dict[str, Callable[[Machine, Args, str | None], Any]] = {
     "dlpack.array": _new_array,
     "__dlpack__": _dlpack,
@@ -486,4 +494,5 @@ EXTENSION = Extension(
     ("-m", "dlpack_model.adapter"),
     _state,
     _after_step,
+    _cards,
 )

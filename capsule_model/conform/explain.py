@@ -25,7 +25,7 @@ from capsule_model.trace.files import Vector, load
 from capsule_model.trace.returns import MISSING
 from capsule_model.trace.wording import clean
 
-__all__ = ["explain", "explained", "this_profile"]
+__all__ = ["chosen", "explain", "explained", "profile_for", "this_profile"]
 
 _FIELDS = ("refcnt", "pointer", "name", "context", "destructor")
 # Of a new object this is told only when it changes.
@@ -39,17 +39,14 @@ def explain(what: str, profile: str | None, console: Console) -> int:
 
     Raises `ValueError` with one line for an unknown id, profile or a vector that does not apply.
     """
-    wanted = None if profile is None else profile_named(profile)
-    vectors, problems = _chosen(what)
+    if profile is not None:
+        profile_named(profile)
+    vectors, problems = chosen(what)
     rules = (rule for suite in suites_there() for rule in read_rules(chapters_of(suite)))
     sentences = {rule.id: _first_sentence(rule.sentence) for rule in rules}
     for vector in vectors:
-        chosen = wanted or _fitting(vector)
-        if not _applies(vector, chosen):
-            needed = ", ".join(vector["requires"])
-            raise ValueError(f"{vector['id']} requires {needed}; {chosen.name} differs, expected another --profile")
         try:
-            lines = list(explained(vector, chosen, sentences))
+            lines = list(explained(vector, profile_for(vector, profile), sentences))
         except BadVector as error:
             raise ValueError(f"{vector['id']}: step {error.path}: {error.message}") from None
         for indent, text, style in lines:
@@ -185,7 +182,25 @@ def _ending(
     yield 0, f"at the end, still owned: {', '.join(seen.leaks) or 'nothing'}", ""
 
 
-def _chosen(what: str) -> tuple[list[Vector], list[str]]:
+def profile_for(vector: Vector, name: str | None) -> Profile:
+    """Return the profile of that name, by default one that fits: the running interpreter's, where it does.
+
+    Raises `ValueError` with one line for an unknown name, or a profile under which the vector does not apply.
+    """
+    if name is None:
+        return _fitting(vector)
+    profile = profile_named(name)
+    if not _applies(vector, profile):
+        needed = ", ".join(vector["requires"])
+        raise ValueError(f"{vector['id']} requires {needed}; {profile.name} differs, expected another --profile")
+    return profile
+
+
+def chosen(what: str) -> tuple[list[Vector], list[str]]:
+    """Return the vector of that id, or those of that file, and what is wrong with the others, a line each.
+
+    Raises `ValueError` with one line for an unknown id.
+    """
     if what.endswith(".json") or Path(what).is_file():
         loaded = load(Path(what), known_names())
         return loaded.vectors, [str(problem) for problem in loaded.problems]

@@ -54,23 +54,33 @@ class Run:
     states: list[dict[str, Any]] = field(default_factory=list)
 
 
-def run(vector: Mapping[str, Any], profile: Profile, *, rules: bool = False, states: bool = False) -> Run:
+def run(
+    vector: Mapping[str, Any],
+    profile: Profile,
+    *,
+    rules: bool = False,
+    states: bool = False,
+    machine: Callable[..., Machine] | None = None,
+) -> Run:
     """Run a vector under a profile; with ``rules``, note which rules were carried out.
 
-    Raises ``BadVector`` where a step makes no sense, or asks what the model does not know.
+    ``machine`` makes what performs the steps, where somebody looks on. Raises ``BadVector`` where a step makes no
+    sense, or asks what the model does not know.
     """
     result = Run()
     added = extensions_of(vector)
+    made = machine or Machine
     if not rules:
-        _run(vector, profile, added, result, states)
+        _run(made, vector, profile, added, result, states)
         return result
     with rule_marks.observed([module for extension in added for module in extension.modules]) as sink:
-        _run(vector, profile, added, result, states, sink)
+        _run(made, vector, profile, added, result, states, sink)
     result.reached = sink.reached
     return result
 
 
 def _run(
+    made: Callable[..., Machine],
     vector: Mapping[str, Any],
     profile: Profile,
     added: Sequence[Extension],
@@ -78,7 +88,7 @@ def _run(
     states: bool,
     sink: rule_marks.Sink | None = None,
 ) -> None:
-    machine = Machine(vector, profile, sink, added)
+    machine = made(vector, profile, sink, added)
     try:
         for index, step in enumerate(vector["steps"]):
             result.steps.append(machine.step(step, str(index)))
@@ -312,6 +322,9 @@ class Machine:
         """Add an event to the step in progress."""
         self.events[-1].append(event)
 
+    def left(self, event: Mapping[str, Any]) -> None:
+        """Hear that the function whose call is that event has returned; for a machine that looks on."""
+
     def state(self) -> dict[str, Any]:
         """Return the named capsules that are alive, with their fields as tokens, and what extensions show of theirs."""
         state = {
@@ -395,6 +408,7 @@ class Machine:
             if self.sink is not None:
                 self.sink.path = outer
             event["after"] = error_seen(self.py, self.tokens, self.py.error)
+            self.left(event)
             return int(function.get("returns", 0))
 
         return call

@@ -15,6 +15,7 @@ from capsule_model.trace.operations import OPERATIONS, Operation
 from capsule_model.undefined import Kind
 
 if TYPE_CHECKING:
+    from capsule_model.show.stepper.cards import Card
     from capsule_model.trace.execute import Machine
 
 __all__ = ["MODULES", "Extension", "Kinds", "extension", "extensions_of"]
@@ -30,6 +31,7 @@ class Extension:
     ``operations`` carry out the rows of that suite in ``operations.json``; ``modules`` are those with ``# rule:``
     marks, ``kinds`` the words that ``undefined`` may have besides the core's, and ``adapter`` the arguments that
     make the running Python the suite's adapter. ``state`` returns what ``explain`` shows: fields by token.
+    ``cards`` returns what the stepper shows, by id; its second argument puts an address into words.
     ``after_step`` is called at the end of every step of the top level, inside it; what it raises ends that step.
     """
 
@@ -40,6 +42,7 @@ class Extension:
     adapter: tuple[str, ...] = ()
     state: Callable[[Machine], dict[str, Any]] | None = None
     after_step: Callable[[Machine], None] | None = None
+    cards: Callable[[Machine, Callable[[int], str]], dict[str, Card]] | None = None
 
 
 @cache
