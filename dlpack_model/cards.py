@@ -1,4 +1,4 @@
-"""What the stepper shows of an exchange: arrays with their elements, exports with their structs, the state of Python."""
+"""What the stepper shows of an exchange: arrays with their elements, exports with their structs, who holds the GIL."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["exchange_cards"]
 
 MOST_ELEMENTS = 64
+_EXCHANGE = "Exchange"
 _POINTERS = ("data", "manager_ctx", "deleter")
 
 TextOf = Callable[[int], str]
@@ -29,13 +30,13 @@ def exchange_cards(machine: Machine, text_of: TextOf) -> dict[str, Card]:
     ex: Exchange | None = machine.extra.get("dlpack")
     if ex is None:
         return {}
-    cards = {"x": Card("The exchange", "exchange", "", _rules_and_gil(ex))}
+    cards = {"x": Card(_EXCHANGE, "exchange", "", _rules_and_gil(ex))}
     for address, array in ex.arrays.items():
         cards[object_card(address)] = Card("Arrays", array.name, f"{address:#x}", _array(ex, array, text_of))
     for record in ex.records.values():
         if not record.deleted:
             at = f"{record.address:#x}"
-            cards[f"x{record.number}"] = Card("Exports", f"export {record.number}", at, _export(ex, record, text_of))
+            cards[f"x{record.number}"] = Card(_EXCHANGE, f"export {record.number}", at, _export(ex, record, text_of))
         for capsule in record.capsules:
             if ex.py.capsule_at(capsule) is not None:
                 consumed = record.consumed.get(capsule)

@@ -6,7 +6,6 @@ not read.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +63,11 @@ class TooMuch(Exception):
 
 
 class Cards:
-    """Everything that is alive in the process of a machine, by id: ``o`` and a number are objects, ``b`` blocks…"""
+    """Everything that is alive in the process of a machine, by id.
+
+    The id is a letter and a number: ``o`` for objects, ``b`` for blocks of the heap, ``s`` for static storage, ``f``
+    for functions; extensions have letters of their own.
+    """
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
@@ -214,7 +217,8 @@ class Cards:
                     self._went(changes, card_id, memory.when(block.died))
                 continue
             defined = None if block.defined is None else bytes(block.defined[:MOST_BYTES])
-            mark = (bytes(block.data[:MOST_BYTES]), defined, block.writable, self.machine.tokens.of_address.get(address))
+            token = self.machine.tokens.of_address.get(address)
+            mark = (bytes(block.data[:MOST_BYTES]), defined, block.writable, token)
             if self.marks.get(card_id) != mark:
                 self._seen(changes, card_id, mark, self._block(block))
 
@@ -232,9 +236,9 @@ class Cards:
                 fields[f"+{start}"] = _hexadecimal(bytes(block.data[start : start + ROW]), defined)
             if block.size > MOST_BYTES:
                 fields["more"] = f"{block.size - MOST_BYTES} more bytes"
-            raw = self.machine.py.memory.peek_string(block.address)
-            if raw:
-                fields["text"] = _literal(raw)
+            text = self.machine.py.memory.peek_string(block.address)
+            if text:
+                fields["text"] = _literal(text)
             if not block.writable:
                 fields["writable"] = "no"
         else:

@@ -53,7 +53,7 @@ def explain_page(what: str, profile: str | None, file: Path, console: Console) -
         except BadVector as error:
             raise ValueError(f"{vector['id']}: step {error.path}: {error.message}") from None
         except TooMuch:
-            raise ValueError(f"{vector['id']}: the run is too long for a page; explain without --html tells it") from None
+            raise ValueError(f"{vector['id']}: the run is too long for a page; expected a shorter one") from None
     rules = rule_facts(rule for suite in suites_there() for rule in read_rules(chapters_of(suite)))
     try:
         write_whole(page(runs, rules), file)

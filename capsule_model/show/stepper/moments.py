@@ -23,10 +23,10 @@ MOST_MOMENTS = 50_000
 class Moment:
     """One moment of a run.
 
-    ``at`` is its name, unlike any other's: the path of a step, and for what is inside one more than that. ``depth`` is how
-    deep it lies in others. ``text`` says what was called, ``told`` what came of it, a line each, ``error`` what is in
-    the error indicator, None for nothing. ``back`` is what the indicator is put back to after the step, where that is
-    something else. ``rules`` were carried out since the last moment.
+    ``at`` is its name, unlike any other's: the path of a step, and for what is inside one more than that. ``depth`` is
+    how deep it lies in others. ``text`` says what was called, ``told`` what came of it, a line each, ``error`` what is
+    in the error indicator, None for nothing. ``back`` is what the indicator is put back to after the step, where that
+    is something else. ``rules`` were carried out since the last moment.
     """
 
     at: str
@@ -140,7 +140,8 @@ class _Watched(Machine):
         if len(self.seen) > MOST_MOMENTS:
             raise TooMuch
         kind = "start" if opened.path == "modules" else "begin"
-        moment = Moment(f"{opened.path}/begin", kind, 2 * len(self.entered), f"{opened.text} begins", error=opened.error)
+        at, depth = f"{opened.path}/begin", 2 * len(self.entered)
+        moment = Moment(at, kind, depth, f"{opened.text} begins", error=opened.error)
         self.seen.append(moment)
 
     def _note(self, at: str, kind: str, text: str, told: list[str] | None = None, depth: int | None = None) -> Moment:

@@ -4,7 +4,7 @@
   const rules = new Map(Object.entries(data.rules));
   const part = (id) => document.getElementById(id);
   const KINDS = new Map([["enter", "↳"], ["leave", "↰"], ["event", "•"], ["death", "✗"], ["start", "◦"], ["end", "◦"]]);
-  const MOST_LISTED = 40, MOST_SPOKEN = 6, MOST_PLACES = 12;
+  const MOST_LISTED = 40, MOST_SPOKEN = 6, MOST_PLACES = 12, MOST_FIELDS = 7;
 
   let vector, moments, sections, state, undone, now, rows, boxes, drawn;
 
@@ -25,7 +25,12 @@
     return data.vectors.length > 1 ? `#${vector.id}/${place}` : `#${place}`;
   }
 
-  const wordOf = (moment) => (/^\d+$/.test(moment.at.split("/").pop()) || moment.kind === "begin" ? moment.at.replace(/\/begin$/, "") : "");
+  /** Return the path of the step that a moment belongs to, empty before the first and behind the last. */
+  function stepOf(moment) {
+    const parts = moment.at.split("/");
+    while (parts.length && !/^\d+$/.test(parts.at(-1))) parts.pop();
+    return parts.join("/");
+  }
 
   /** Bring the state to what it is after the next moment, and keep what it was. */
   function forward() {
@@ -103,19 +108,26 @@
         else row.removeAttribute("aria-current");
       }
     });
-    const row = rows[now], list = part("steps");
-    const top = row.offsetTop, bottom = top + row.offsetHeight;
-    if (top < list.scrollTop + 20) list.scrollTop = top - 40;
-    else if (bottom > list.scrollTop + list.clientHeight - 20) list.scrollTop = bottom - list.clientHeight + 40;
-    if (focus) row.focus({ preventScroll: true });
+    reveal(rows[now], part("steps"));
+    if (focus) rows[now].focus({ preventScroll: true });
   }
 
-  /** Return what a moment changed: the sign, the words, and for the screen alone how it is written. */
+  /** Scroll a list, and not the page, until a row is in sight; what comes into sight may turn out higher than it was thought. */
+  function reveal(row, list) {
+    for (let attempt = 0; attempt < 4; attempt += 1) {
+      const inner = row.getBoundingClientRect(), outer = list.getBoundingClientRect(), spare = Math.min(48, outer.height / 4);
+      const by = Math.min(0, inner.top - outer.top - spare) || Math.max(0, inner.bottom - outer.bottom + spare);
+      if (Math.abs(by) < 1) return;
+      list.scrollTop += by;
+    }
+  }
+
+  /** Return what the present moment changed, in lines: a sign, and words. */
   function changesOf(moment) {
     const lines = [];
     for (const [, [, label, , fields]] of Object.entries(moment.new || {})) {
-      const told = Object.entries(fields).map(([name, value]) => `${name} ${value}`).join(", ");
-      lines.push(["+", `${label} is new: ${told}`]);
+      const told = Object.entries(fields).map(([name, value]) => `${name} ${value}`);
+      lines.push(["+", `${label} is new: ${told.slice(0, MOST_FIELDS).join(", ")}${told.length > MOST_FIELDS ? ", …" : ""}`]);
     }
     for (const [id, fields] of Object.entries(moment.changed || {})) {
       const before = undone[now].get(id), label = state.get(id).label;
@@ -129,7 +141,8 @@
   }
 
   function drawMoment(moment) {
-    part("called").replaceChildren(...(wordOf(moment) ? [`step ${wordOf(moment)}: `] : []), make("code", "", moment.text));
+    const path = stepOf(moment), inside = ["enter", "leave", "event"].includes(moment.kind);
+    part("called").replaceChildren(...(path ? [`${inside ? "in step" : "step"} ${path}: `] : []), make("code", "", moment.text));
     const told = moment.told || [], changes = changesOf(moment);
     part("told").className = moment.kind;
     part("told").replaceChildren(...told.map((line) => make("li", "", line)));
@@ -142,8 +155,8 @@
     if (changes.length > MOST_LISTED) shown.push(make("li", "", `and ${changes.length - MOST_LISTED} more`));
     part("changes").replaceChildren(...(shown.length ? shown : [make("li", "nothing", "nothing")]));
     const differences = now === moments.length - 1 ? vector.differences : [];
-    for (const line of differences) part("told").append(make("li", "differences", `not as the vector expects: ${line}`));
-    part("told").hidden &&= differences.length === 0;
+    part("differences").replaceChildren(...differences.map((line) => make("li", "", `not as the vector expects: ${line}`)));
+    part("differences").hidden = differences.length === 0;
     const reached = moment.rules || [];
     part("rules").replaceChildren(...(reached.length ? reached.map((id) => make("li", "", quote(id, true))) : [make("li", "nothing", "none")]));
     const spoken = changes.slice(0, MOST_SPOKEN).map(([, words]) => words);
@@ -239,7 +252,7 @@
     part("slider").max = String(moments.length - 1);
     document.title = `${vector.id}, step by step`;
     rows = moments.map((moment) => {
-      const word = moment.kind === "step" || moment.kind === "begin" ? wordOf(moment).split("/").pop() : "";
+      const word = moment.kind === "step" || moment.kind === "begin" ? stepOf(moment).split("/").pop() : "";
       const mark = make("span", "mark", word || KINDS.get(moment.kind) || "");
       if (!word) mark.setAttribute("aria-hidden", "true");
       const row = make("a", moment.kind, mark, make("code", "", moment.text));
@@ -289,8 +302,8 @@
     let hash = location.hash.slice(1);
     try { hash = decodeURIComponent(hash); } catch { return false; }
     if (hash.startsWith("rule-") || hash === "happened") {
-      const target = part(hash);
-      target?.focus();
+      part(hash)?.focus();
+      if (hash === "happened" && now >= 0) history.replaceState(null, "", fragment(moments[now]));
       return false;
     }
     const other = data.vectors.find(({ id }) => hash === id || hash.startsWith(`${id}/`));
@@ -306,7 +319,7 @@
   }
 
   document.addEventListener("keydown", (event) => {
-    if (event.defaultPrevented || event.altKey || event.ctrlKey || event.metaKey) return;
+    if (event.defaultPrevented || event.altKey || event.ctrlKey || event.metaKey || !(event.target instanceof Element)) return;
     const control = event.target.closest("input, select, textarea, [contenteditable]");
     const pressed = event.target.closest("button, summary, a");
     const listed = event.target.closest("#steps");
