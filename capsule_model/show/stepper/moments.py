@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +19,8 @@ __all__ = ["KINDS", "Moment", "moments"]
 
 KINDS = ("start", "begin", "step", "enter", "leave", "event", "death", "end")
 MOST_MOMENTS = 50_000
+# How many frames looking on may take, beyond those that the run has.
+_LOOKING = 200
 
 
 @dataclass(slots=True)
@@ -53,6 +57,17 @@ def moments(vector: Mapping[str, Any], profile: Profile) -> tuple[list[Moment], 
     return seen, run(vector, profile, rules=True, machine=watched)
 
 
+@contextmanager
+def _deeper(frames: int) -> Iterator[None]:
+    """Let the stack grow by so many frames more: where it ends is for the run to meet, not for who looks on."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(limit + frames)
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(limit)
+
+
 @dataclass(slots=True)
 class _Open:
     """A step that is running: where, since which moment, and what it found in the error indicator."""
@@ -79,12 +94,18 @@ class _Watched(Machine):
 
     def step(self, step: Mapping[str, Any], path: str) -> dict[str, Any]:
         """Perform one step, and note the moments in it and the one at its end."""
-        self.open.append(_Open(path, self._called(step, path), self._found(step)))
+        with _deeper(_LOOKING):
+            self.open.append(_Open(path, self._called(step, path), self._found(step)))
         try:
             observation = super().step(step, path)
         except (UndefinedBehavior, Abort) as end:
             self._dies(end)
             raise
+        with _deeper(_LOOKING):
+            self._ended(step, path, observation)
+        return observation
+
+    def _ended(self, step: Mapping[str, Any], path: str, observation: Mapping[str, Any]) -> None:
         opened = self.open.pop()
         told = [f"returns {value_text(observation['return'])}"] if "return" in observation else []
         indicator = indicator_text(observation)
@@ -96,11 +117,14 @@ class _Watched(Machine):
             moment.back = left or "no error"
         if opened.events:
             moment.text = f"{opened.text} ends"
-        return observation
 
     def event(self, event: dict[str, Any]) -> None:
         """Note what happens inside a step."""
         super().event(event)
+        with _deeper(_LOOKING):
+            self._happens(event)
+
+    def _happens(self, event: Mapping[str, Any]) -> None:
         self._begin()
         if "call" in event and not event.get("beyond"):
             at = f"{self._path()}/{event['call']}.{self.calls[event['call']]}"
@@ -117,7 +141,8 @@ class _Watched(Machine):
         after = event.get("after")
         told = [] if after is None else [f"leaves {error_text(after)}"]
         depth = 2 * len(self.entered) - 1
-        self._note(f"{self.entered[-1]}/end", "leave", f"{event['call']} returns", told, depth)
+        with _deeper(_LOOKING):
+            self._note(f"{self.entered[-1]}/end", "leave", f"{event['call']} returns", told, depth)
         self.entered.pop()
 
     def finish(self) -> None:
