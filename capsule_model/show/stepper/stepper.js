@@ -4,9 +4,10 @@
   const rules = new Map(Object.entries(data.rules));
   const part = (id) => document.getElementById(id);
   const KINDS = new Map([["enter", "↳"], ["leave", "↰"], ["event", "•"], ["death", "✗"], ["start", "◦"], ["end", "◦"]]);
-  const MOST_LISTED = 40, MOST_SPOKEN = 6, MOST_PLACES = 12, MOST_FIELDS = 7;
+  const MOST_LISTED = 40, MOST_SPOKEN = 6, MOST_PLACES = 12, MOST_FIELDS = 7, PAUSE = 350;
 
   let vector, moments, sections, state, undone, now, rows, boxes, drawn;
+  let kept = -1e9, waiting = 0;
 
   /** Make an element with a class and contents: texts and elements. */
   function make(tag, name, ...contents) {
@@ -35,10 +36,11 @@
   /** Bring the state to what it is after the next moment, and keep what it was. */
   function forward() {
     const moment = moments[now + 1], before = new Map();
-    for (const [id, [section, label, at, fields]] of Object.entries(moment.new || {})) {
+    Object.entries(moment.new || {}).forEach(([id, [section, label, at, fields]], index) => {
+      const since = (now + 1) * 1e6 + index;
       before.set(id, null);
-      state.set(id, { section, label, at, fields: new Map(Object.entries(fields)), gone: null, since: now + 1 });
-    }
+      state.set(id, { section, label, at, fields: new Map(Object.entries(fields)), gone: null, since });
+    });
     for (const [id, changes] of Object.entries(moment.changed || {})) {
       const card = state.get(id);
       before.set(id, card);
@@ -81,7 +83,19 @@
     drawSteps(old, focus);
     drawMoment(moment);
     drawState(touched);
-    if (address && location.hash !== fragment(moment)) history.replaceState(null, "", fragment(moment));
+    if (address) keepAddress();
+  }
+
+  /** Have the page's address name the moment: at once, and while a key is held down now and then, as browsers ask for. */
+  function keepAddress() {
+    if (waiting) return;
+    const left = kept + PAUSE - performance.now();
+    if (left > 0) {
+      waiting = setTimeout(() => { waiting = 0; keepAddress(); }, left);
+      return;
+    }
+    kept = performance.now();
+    if (location.hash !== fragment(moments[now])) history.replaceState(null, "", fragment(moments[now]));
   }
 
   function drawBar(moment) {
@@ -122,12 +136,12 @@
     }
   }
 
-  /** Return what the present moment changed, in lines: a sign, and words. */
+  /** Return what the present moment changed, in lines: a sign, words, and fewer words for what is read out. */
   function changesOf(moment) {
     const lines = [];
     for (const [, [, label, , fields]] of Object.entries(moment.new || {})) {
       const told = Object.entries(fields).map(([name, value]) => `${name} ${value}`);
-      lines.push(["+", `${label} is new: ${told.slice(0, MOST_FIELDS).join(", ")}${told.length > MOST_FIELDS ? ", …" : ""}`]);
+      lines.push(["+", `${label} is new: ${told.slice(0, MOST_FIELDS).join(", ")}${told.length > MOST_FIELDS ? ", …" : ""}`, `${label} is new`]);
     }
     for (const [id, fields] of Object.entries(moment.changed || {})) {
       const before = undone[now].get(id), label = state.get(id).label;
@@ -159,7 +173,7 @@
     part("differences").hidden = differences.length === 0;
     const reached = moment.rules || [];
     part("rules").replaceChildren(...(reached.length ? reached.map((id) => make("li", "", quote(id, true))) : [make("li", "nothing", "none")]));
-    const spoken = changes.slice(0, MOST_SPOKEN).map(([, words]) => words);
+    const spoken = changes.slice(0, MOST_SPOKEN).map(([, words, few]) => few ?? words);
     if (changes.length > MOST_SPOKEN) spoken.push(`and ${changes.length - MOST_SPOKEN} more changes`);
     part("live").textContent = [
       `${now + 1} of ${moments.length}: ${moment.text}`, ...told, `Error indicator: ${moment.error ?? "no error"}`,
@@ -262,7 +276,7 @@
     });
     part("steps").replaceChildren(...rows.map((row) => make("li", "", row)));
     sections = vector.sections.map((name, number) => {
-      const title = make("h3", "", name), alive = make("div", "cards"), dead = make("div", "cards"), summary = make("summary", "");
+      const title = make("h3", "", `${name} (0)`), alive = make("div", "cards"), dead = make("div", "cards"), summary = make("summary", "", "gone (0)");
       const closed = make("details", "dead", summary, dead), element = make("section", "", title, alive, closed);
       title.id = `section-${number}`;
       element.setAttribute("aria-labelledby", title.id);
@@ -303,7 +317,7 @@
     try { hash = decodeURIComponent(hash); } catch { return false; }
     if (hash.startsWith("rule-") || hash === "happened") {
       part(hash)?.focus();
-      if (hash === "happened" && now >= 0) history.replaceState(null, "", fragment(moments[now]));
+      if (hash === "happened" && now >= 0) keepAddress();
       return false;
     }
     const other = data.vectors.find(({ id }) => hash === id || hash.startsWith(`${id}/`));
