@@ -18,6 +18,10 @@ KEY = {"type": "KeyError", "text": "k"}
 C = {"capsule": {"ref": "c"}}
 OP = {"op": {"ref": "c"}}
 
+# The capsule of a module whose body fails dies before the first step.
+HELD = {"capsule": {"pointer": {"ptr": "p"}, "name": None, "destructor": {"function": "d"}}}
+FAILING = {"m": {"loaded": True, "attrs": {"c": HELD}, "raises": {"type": "ValueError"}}}
+
 
 def call(op: str, bind: str | None = None, /, **arguments: Any) -> Step:
     """Return a step."""
@@ -354,6 +358,10 @@ GIVE_BACK = [call("PyCapsule_GetContext", "held", capsule={"arg": 0}), call("Py_
         (
             {"steps": [], "functions": {"n": {"native": "PyErr_Print"}}},
             "step modules: no native function 'PyErr_Print'",
+        ),
+        (
+            {"steps": [], "functions": destructor(call("free", ptr={"ptr": "p"})), "modules": FAILING},
+            "step modules: invalid-free: step modules/d.1/0 frees ",
         ),
         (
             {"steps": [*NESTED, drop("c299")], "functions": destructor(*GIVE_BACK, max_calls=1000)},

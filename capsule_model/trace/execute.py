@@ -88,7 +88,11 @@ def _run(
     states: bool,
     sink: rule_marks.Sink | None = None,
 ) -> None:
-    machine = made(vector, profile, sink, added)
+    try:
+        machine = made(vector, profile, sink, added)
+    except (UndefinedBehavior, Abort, NotModelled, RecursionError) as end:
+        fact = next(iter(str(end).splitlines()), "")
+        raise BadVector(f"{fact}; expected modules that can be made without harm", "modules") from None
     try:
         for index, step in enumerate(vector["steps"]):
             result.steps.append(machine.step(step, str(index)))
