@@ -75,7 +75,7 @@ def test_moments_of_a_run() -> None:
     new, entered, inside, died = seen[1], seen[3], seen[4], seen[6]
     (card,) = (card for card in new.changes.new.values() if card.section == "Capsules")
     assert (card.label, card.fields["ob_refcnt"], card.fields["name"]) == ("c", "1", '#0.name "mod.attr"')
-    assert {"ob_refcnt": "0", "references of the program": None} in entered.changes.changed.values()
+    assert {"ob_refcnt": "0", "program owns": None} in entered.changes.changed.values()
     assert "dealloc/calls-destructor" in entered.rules
     assert inside.error == 'ValueError "PyCapsule_GetPointer called with incorrect name"'
     assert inside.back == "no error"
@@ -100,6 +100,15 @@ def test_what_a_pointer_points_to_goes() -> None:
     new = NEW | {"args": NEW["args"] | {"pointer": {"ref": "b"}}}
     seen = stepped(VECTOR | {"steps": [block, new, {"op": "free", "args": {"ptr": {"ref": "b"}}}]})
     assert seen[3].changes.changed == {"o512": {"pointer": "b, freed"}}
+
+
+def test_every_thread_has_an_indicator() -> None:
+    """While another thread runs, what is pending on the first one is told as pending there."""
+    say = {"type": {"cstr": "KeyError"}, "message": {"cstr": "k"}}
+    steps = [{"op": "PyErr_SetString", "args": say, "leave": True}, {"op": "PyErr_Occurred", "thread": "t1"}]
+    other = stepped(VECTOR | {"steps": steps})[2]
+    assert (other.thread, other.error) == ("t1", None)
+    assert other.elsewhere == ["the first thread: KeyError \"'k'\""]
 
 
 def test_bytes_that_were_never_written_are_dots() -> None:

@@ -27,7 +27,7 @@ MOST_BYTES, ROW = 128, 16
 MOST_ATTRIBUTES = 64
 # How many cards are looked at in one run; no vector of a suite comes near it.
 MOST_LOOKS = 5_000_000
-_OWNED = "references of the program"
+_OWNED = "program owns"
 
 Fields = dict[str, str]
 
@@ -169,7 +169,7 @@ class Cards:
             else:
                 fields[name] = self.text_of(word)
         raw = py.memory.peek_string(struct.name)
-        if raw is not None:
+        if raw is not None and fields["name"] != _literal(raw):
             fields["name"] += f" {_literal(raw)}"
         if struct.is_tracked:
             fields["tracked by the collector"] = "yes"
@@ -243,7 +243,15 @@ class Cards:
                 fields["writable"] = "no"
         else:
             fields["contents"] = "never read"
-        return Card(section, self._label(block.address, _NOUNS[section]), f"{block.address:#x}", fields)
+        token = self.machine.tokens.of_address.get(block.address)
+        label = self._block_label(block) if token is None else clean(token, 256)
+        return Card(section, label, f"{block.address:#x}", fields)
+
+    def _block_label(self, block: Block) -> str:
+        """Return what a block without a token is called: a string by its text."""
+        if block.kind == "static":
+            return _literal(bytes(block.data[:-1]))
+        return f"{'block' if block.kind == 'malloc' else 'address'} at {block.address:#x}"
 
     def _functions(self, changes: Changes) -> None:
         calls, named = self.machine.calls, self.machine.tokens.of_address
@@ -301,8 +309,7 @@ class Cards:
             return f"{address:#x}" + self._fate(address)
         base = machine.tokens.of_address.get(block.address)
         offset = address - block.address
-        noun = _NOUNS[_SECTION_OF.get(block.kind, _OPAQUE)]
-        named = f"{noun} at {block.address:#x}" if base is None else clean(base, 120)
+        named = self._block_label(block) if base is None else clean(base, 120)
         return named + (f" + {offset}" if offset else "") + (", freed" if block.died is not None else "")
 
     def _fate(self, address: int) -> str:
@@ -321,9 +328,6 @@ class Cards:
     def _label(self, address: int, noun: str) -> str:
         token = self.machine.tokens.of_address.get(address)
         return f"{noun} at {address:#x}" if token is None else clean(token, 256)
-
-
-_NOUNS = {_BLOCKS: "block", _STRINGS: "string", _OPAQUE: "address"}
 
 
 def object_card(address: int) -> str:

@@ -63,12 +63,14 @@ def _moment(moment: Moment, sections: list[str]) -> dict[str, Any]:
         "told": moment.told,
         "error": moment.error,
         "back": moment.back,
+        "thread": moment.thread,
+        "elsewhere": moment.elsewhere,
         "rules": moment.rules,
         "new": {card_id: _card(card, sections) for card_id, card in moment.changes.new.items()},
         "changed": moment.changes.changed,
         "gone": moment.changes.gone,
     }
-    return {key: value for key, value in whole.items() if value not in (None, [], {}, 0)}
+    return {key: value for key, value in whole.items() if value not in (None, "", [], {}, 0)}
 
 
 def _card(card: Card, sections: list[str]) -> list[Any]:

@@ -30,7 +30,8 @@ class Moment:
     ``at`` is its name, unlike any other's: the path of a step, and for what is inside one more than that. ``depth`` is
     how deep it lies in others. ``text`` says what was called, ``told`` what came of it, a line each, ``error`` what is
     in the error indicator, None for nothing. ``back`` is what the indicator is put back to after the step, where that
-    is something else. ``rules`` were carried out since the last moment.
+    is something else. ``thread`` is the one that runs, empty for the first, ``elsewhere`` what is in the error
+    indicators of others. ``rules`` were carried out since the last moment.
     """
 
     at: str
@@ -40,6 +41,8 @@ class Moment:
     told: list[str] = field(default_factory=list)
     error: str | None = None
     back: str | None = None
+    thread: str = ""
+    elsewhere: list[str] = field(default_factory=list)
     rules: list[str] = field(default_factory=list)
     changes: Changes = field(default_factory=Changes)
 
@@ -166,7 +169,7 @@ class _Watched(Machine):
             raise TooMuch
         kind = "start" if opened.path == "modules" else "begin"
         at, depth = f"{opened.path}/begin", 2 * len(self.entered)
-        moment = Moment(at, kind, depth, f"{opened.text} begins", error=opened.error)
+        moment = Moment(at, kind, depth, f"{opened.text} begins", error=opened.error, thread=self.py.thread)
         self.seen.append(moment)
 
     def _note(self, at: str, kind: str, text: str, told: list[str] | None = None, depth: int | None = None) -> Moment:
@@ -175,7 +178,8 @@ class _Watched(Machine):
         cards = self.cards = self.cards or Cards(self)
         rules = self._reached()
         depth = 2 * len(self.entered) if depth is None else depth
-        moment = Moment(at, kind, depth, text, told or [], self._pending(), None, rules, cards.look())
+        moment = Moment(at, kind, depth, text, told or [], self._pending(), rules=rules, changes=cards.look())
+        moment.thread, moment.elsewhere = self.py.thread, self._elsewhere()
         self.seen.append(moment)
         return moment
 
@@ -217,8 +221,17 @@ class _Watched(Machine):
         error = self.py.error
         return None if error is None else self._worded(error.type, str(error))
 
+    def _elsewhere(self) -> list[str]:
+        """Return what is in the error indicators of threads that do not run."""
+        pending = {name: error for name, error in self.py.errors.items() if error is not None}
+        return [f"{_thread(name)}: {self._worded(error.type, str(error))}" for name, error in pending.items()]
+
     def _worded(self, type: str, text: str) -> str:
         return error_text({"type": type, "text": self.tokens.in_text(text)})
+
+
+def _thread(name: str) -> str:
+    return f"thread {name}" if name else "the first thread"
 
 
 def _error(seen: Mapping[str, Any] | None) -> str | None:

@@ -17,8 +17,9 @@
     return element;
   }
 
-  /** Return a text as nodes, what stands between backticks as code. */
-  const prose = (text) => text.split("`").map((piece, index) => (index % 2 ? make("code", "", piece) : piece));
+  /** Return a text as nodes: what stands between backticks as code, what stands between stars with stress. */
+  const prose = (text) => text.split("`").flatMap((piece, index) => (index % 2 ? make("code", "", piece) : stressed(piece)));
+  const stressed = (text) => text.split(/\*([^*]+)\*/).map((piece, index) => (index % 2 ? make("em", "", piece) : piece));
 
   /** Return what the page's address ends in to lead to a moment. */
   function fragment(moment) {
@@ -110,6 +111,8 @@
     const settled = before === "no error" ? null : before;
     part("indicator").className = (moment.error ? "set" : "clear") + (settled !== (moment.error ?? null) ? " news" : "");
     part("error").textContent = moment.error ? `✗ ${moment.error}` : "○ no error";
+    part("thread").textContent = moment.thread ? ` of thread ${moment.thread}` : "";
+    part("elsewhere").textContent = moment.elsewhere ? `elsewhere: ${moment.elsewhere.join("; ")}` : "";
     part("back-to").textContent = moment.back ? `then put back to: ${moment.back}` : "";
   }
 
