@@ -25,8 +25,8 @@ _SECTION_OF = {"malloc": _BLOCKS, "static": _STRINGS, "opaque": _OPAQUE}
 # Of a block so many bytes are shown, in rows of so many.
 MOST_BYTES, ROW = 128, 16
 MOST_ATTRIBUTES = 64
-# How many cards are looked at in one run; no vector of a suite comes near it.
-MOST_LOOKS = 5_000_000
+# How many things are looked at in one run; no vector of a suite comes near it.
+MOST_LOOKS = 4_000_000
 _OWNED = "program owns"
 
 Fields = dict[str, str]
@@ -78,17 +78,18 @@ class Cards:
         self.blocks: dict[int, tuple[str, Block]] = {}
         self.placed = {"heap": 0, "static": 0}
         self.extra: set[str] = set()
-        self.deaths = 0
+        self.died: list[tuple[int, int]] = []
         self.looks = 0
 
     def look(self) -> Changes:
         """Return what changed since the last look; raises ``TooMuch`` where there was too much to look at."""
         sink, memory = self.machine.sink, self.machine.py.memory
         reached, last = 0 if sink is None else len(sink.reached), memory.last
-        self.looks += len(self.cards) + 1
+        self.looks += len(self.objects) + len(self.blocks) + 1
         if self.looks > MOST_LOOKS:
             raise TooMuch
         changes = Changes()
+        self.died.clear()
         added = self._added()
         self._blocks(changes)
         self._objects(changes, added)
@@ -117,11 +118,11 @@ class Cards:
             if table[number].address == number << SHIFT:
                 self.objects[number << SHIFT] = table[number]
         self.scanned = len(table)
+        self.died += [(address, address) for address in self.objects if address not in py.objects]
         for address, struct in list(self.objects.items()):
             card_id = object_card(address)
             if address not in py.objects:
                 del self.objects[address]
-                self.deaths += 1
                 if card_id in self.cards:
                     self._went(changes, card_id, _last(py.objects.obituary(address)))
             elif isinstance(struct, Capsule):
@@ -143,8 +144,8 @@ class Cards:
             *words,
             *map(named.get, (struct.address, *words)),
             self.machine.py.memory.peek_string(struct.name),
-            # What a word points to may be gone.
-            self.deaths,
+            # What a word points to may have gone just now.
+            any(start <= word <= end for start, end in self.died for word in words),
         )
 
     def _words(self, struct: Capsule) -> tuple[int, ...]:
@@ -212,7 +213,7 @@ class Cards:
         for address, (card_id, block) in list(self.blocks.items()):
             if block.died is not None:
                 del self.blocks[address]
-                self.deaths += 1
+                self.died.append((address, address + block.size))
                 if card_id in self.cards:
                     self._went(changes, card_id, memory.when(block.died))
                 continue
@@ -221,6 +222,9 @@ class Cards:
             mark = (bytes(block.data[:MOST_BYTES]), defined, block.writable, token)
             if self.marks.get(card_id) != mark:
                 self._seen(changes, card_id, mark, self._block(block))
+            if token is not None and not block.writable and block.kind != "malloc":
+                # Nothing can change what nobody can write to or free.
+                del self.blocks[address]
 
     def _block(self, block: Block) -> Card:
         section = _SECTION_OF.get(block.kind, _OPAQUE)
