@@ -61,6 +61,12 @@ def written(folder: Path, *vectors: dict[str, Any]) -> Path:
     return page
 
 
+def went(browser: Browser, fragment: str) -> None:
+    """Change the page's address, and wait until the page has followed."""
+    browser.run("location.hash = arguments[0]", fragment)
+    browser.until(f"return document.querySelector('[aria-current]').getAttribute('href') === {json.dumps(fragment)}")
+
+
 def walked(browser: Browser, key: str) -> list[dict[str, Any]]:
     """Return what is seen at every moment from here on, pressing a key until nothing changes any more."""
     seen = [browser.run(f"window.seen = () => {{ {SEEN} }}; window.log = []; return seen();")]
@@ -77,7 +83,7 @@ def test_what_is_shown_is_what_the_model_says(browser: Browser, tmp_path: Path, 
     page = written(tmp_path, *vectors)
     browser.open(page)
     for vector in vectors:
-        browser.run("location.hash = arguments[0]", f"{vector['id']}/start")
+        went(browser, f"#{vector['id']}/start")
         assert browser.run("return document.getElementById('vector').value") == vector["id"]
         there = walked(browser, RIGHT)
         assert there[0]["fragment"] == f"#{vector['id']}/start"
@@ -98,7 +104,7 @@ def _compare(vector: Vector, seen: list[dict[str, Any]]) -> None:
         wanted = "○ no error" if error is None else f"✗ {error_text({key: error[key] for key in ('type', 'text')})}"
         assert moment["error"] == wanted
         assert call_text(vector["steps"][index]) in moment["called"]
-        assert wanted[2:] in moment["live"]
+        assert f". Error indicator: {wanted[2:]}. " in moment["live"]
         assert moment["current"] == 1
         if "return" in observation:
             assert f"returns {value_text(observation['return'])}" in moment["told"]
@@ -106,7 +112,8 @@ def _compare(vector: Vector, seen: list[dict[str, Any]]) -> None:
         for token, fields in state.items():
             if "refcnt" in fields:
                 assert cards[token]["ob_refcnt"] == str(fields["refcnt"])
-                pairs = [(cards[token][name], value_text(fields[name])) for name in ("pointer", "name", "destructor")]
+                names = ("pointer", "name", "context", "destructor")
+                pairs = [(cards[token][name], value_text(fields[name])) for name in names]
                 assert all(shown.startswith(word) for shown, word in pairs if "?" not in word)
         assert (moment["marked"] > 0) == (moment["changes"] != ["nothing"])
     if plain.diagnosis is not None:
@@ -204,7 +211,7 @@ def test_what_changed_is_said_and_marked(browser: Browser, tmp_path: Path) -> No
     ]
     assert browser.run(f"return getComputedStyle({row}.firstChild, '::before').content") == '"● "'
     assert browser.run("return document.getElementById('live').getAttribute('aria-live')") == "polite"
-    browser.run("location.hash = 'step-2'")
+    went(browser, "#step-2")
     gone = browser.run("return document.querySelector('.card.gone.now .badge').textContent")
     assert gone == "gone at step 2"
     browser.press(RIGHT)
@@ -235,9 +242,10 @@ def test_rules_are_quoted_and_lead_to_the_book(browser: Browser, tmp_path: Path)
     assert "MUST" in rule
     assert "source: Objects/capsule.c" in rule
     browser.run("document.querySelector('#rules a[href=\"#rule-dealloc/calls-destructor\"]').click()")
-    assert browser.run("return document.activeElement.id") == "rule-dealloc/calls-destructor"
+    browser.until("return document.activeElement.id === 'rule-dealloc/calls-destructor'")
+    browser.press(HOME)
     browser.run("document.activeElement.querySelector('a').click()")
-    assert browser.run(SEEN)["fragment"] == "#step-2/d.1"
+    browser.until("return document.querySelector('[aria-current]').getAttribute('href') === '#step-2/d.1'")
 
 
 def test_by_keyboard_alone(browser: Browser, tmp_path: Path) -> None:
@@ -324,7 +332,7 @@ def test_hostile_texts_are_texts(browser: Browser, tmp_path: Path) -> None:
     walked(browser, RIGHT)
     assert browser.run("return document.querySelectorAll('script').length") == 2
     assert browser.run("return document.querySelectorAll('img, b:not(#indicator b), iframe, object').length") == 0
-    browser.run("location.hash = 'constructor.prototype/end'")
+    went(browser, "#constructor.prototype/end")
     assert browser.run(SEEN)["told"] == ["still owned: nothing"]
     assert browser.heard() == ([], [page.as_uri()])
 
