@@ -6,7 +6,7 @@
   const KINDS = new Map([["enter", "↳"], ["leave", "↰"], ["event", "•"], ["death", "✗"], ["start", "◦"], ["end", "◦"]]);
   const MOST_LISTED = 40, MOST_SPOKEN = 6, MOST_PLACES = 12, MOST_FIELDS = 7, PAUSE = 350;
 
-  let vector, moments, sections, state, undone, now, rows, boxes, drawn;
+  let vector, moments, sections, state, undone, now, rows, boxes, sectionOf, drawn;
   let kept = -1e9, waiting = 0;
 
   /** Make an element with a class and contents: texts and elements. */
@@ -204,24 +204,41 @@
     const stale = new Set();
     for (const id of touched) {
       const card = state.get(id), old = boxes.get(id);
-      if (!card) {
-        if (old) { stale.add(old.section); old.box.remove(); boxes.delete(id); }
+      const home = sections[card ? card.section : sectionOf.get(id)];
+      sectionOf.set(id, home.number);
+      stale.add(home);
+      home.buried.delete(id);
+      if (card && card.gone !== null && !lively.has(id)) home.buried.add(id);
+      if (!card || (home.buried.has(id) && !home.closed.open)) {
+        old?.remove();
+        boxes.delete(id);
         continue;
       }
-      stale.add(card.section);
+      const nest = home.buried.has(id) ? home.dead : home.alive;
       const box = draw(card, lively.has(id) ? undone[now].get(id) : undefined, id);
-      const home = sections[card.section], nest = card.gone !== null && !lively.has(id) ? home.dead : home.alive;
-      if (old && old.box.parentNode === nest) old.box.replaceWith(box);
-      else { old?.box.remove(); insert(nest, box, card.since); }
-      boxes.set(id, { box, section: card.section });
+      if (old && old.parentNode === nest) old.replaceWith(box);
+      else { old?.remove(); insert(nest, box, card.since); }
+      boxes.set(id, box);
     }
-    for (const number of stale) {
-      const { element, alive, dead, closed, summary, title, name } = sections[number];
-      element.hidden = !alive.childElementCount && !dead.childElementCount;
-      closed.hidden = !dead.childElementCount;
-      title.textContent = `${name} (${[...alive.children].filter((box) => !box.classList.contains("gone")).length})`;
-      summary.textContent = `gone (${dead.childElementCount})`;
+    for (const { element, alive, closed, buried, summary, title, name } of stale) {
+      element.hidden = !alive.childElementCount && !buried.size;
+      closed.hidden = !buried.size;
+      title.textContent = `${name} (${alive.querySelectorAll(":scope > .card:not(.gone)").length})`;
+      summary.textContent = `gone (${buried.size})`;
     }
+  }
+
+  /** Draw what went when somebody opens the list of it, and not before. */
+  function unearth({ buried, closed, dead }) {
+    dead.replaceChildren();
+    for (const id of buried) {
+      boxes.delete(id);
+      if (!closed.open) continue;
+      const box = draw(state.get(id), undefined, id);
+      boxes.set(id, box);
+      dead.append(box);
+    }
+    if (closed.open) dead.append(...[...dead.children].sort((one, other) => one.dataset.since - other.dataset.since));
   }
 
   /** Put a card behind those that came before it. */
@@ -261,6 +278,7 @@
     moments = vector.moments;
     state = new Map();
     boxes = new Map();
+    sectionOf = new Map();
     undone = [];
     drawn = new Set();
     now = -1;
@@ -284,7 +302,9 @@
       title.id = `section-${number}`;
       element.setAttribute("aria-labelledby", title.id);
       element.hidden = true;
-      return { element, alive, dead, closed, summary, title, name };
+      const home = { number, element, alive, dead, closed, summary, title, name, buried: new Set() };
+      closed.addEventListener("toggle", () => unearth(home));
+      return home;
     });
     part("sections").replaceChildren(...sections.map(({ element }) => element));
     drawBook();
