@@ -7,7 +7,7 @@
   const MOST_LISTED = 40, MOST_SPOKEN = 6, MOST_PLACES = 12, MOST_FIELDS = 7, PAUSE = 350;
 
   let vector, moments, sections, state, undone, now, rows, boxes, sectionOf, drawn;
-  let kept = -1e9, waiting = 0;
+  let kept = -1e9, waiting = 0, known = location.hash;
 
   /** Make an element with a class and contents: texts and elements. */
   function make(tag, name, ...contents) {
@@ -95,8 +95,11 @@
       waiting = setTimeout(() => { waiting = 0; keepAddress(); }, left);
       return;
     }
+    // An address that somebody else has changed is one to follow, not one to write over.
+    if (location.hash !== known) return;
     kept = performance.now();
     if (location.hash !== fragment(moments[now])) history.replaceState(null, "", fragment(moments[now]));
+    known = location.hash;
   }
 
   function drawBar(moment) {
@@ -336,7 +339,10 @@
 
   /** Go where the page's address says; return whether it says so. */
   function follow(focus) {
-    let hash = location.hash.slice(1);
+    known = location.hash;
+    clearTimeout(waiting);
+    waiting = 0;
+    let hash = known.slice(1);
     try { hash = decodeURIComponent(hash); } catch { return false; }
     if (hash.startsWith("rule-") || hash === "happened") {
       part(hash)?.focus();
