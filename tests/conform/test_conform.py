@@ -16,7 +16,8 @@ from vector_samples import CONTROLS, GET, NEW, QUIET, ROOT, SOUND, WRONG, Fake, 
 
 from capsule_model.cli import run
 from capsule_model.conform.answers import Misbehaviour, Ran, Started, Unsupported
-from capsule_model.conform.report import Report, as_json, print_report, sides_in_words, write_json
+from capsule_model.conform.report import Report, as_json, print_report, write_json
+from capsule_model.conform.sides import sides_in_words
 from capsule_model.locate import specs
 from capsule_model.profiles import PROFILES
 from capsule_model.trace.schema import Validator
