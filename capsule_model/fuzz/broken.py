@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from capsule_model.fuzz.found import complete
@@ -73,14 +73,23 @@ class RuleBroken(AssertionError):
             before, end = best, len(best.program["steps"])
             while end > 0 and budget:
                 start = max(0, end - size)
-                candidate = without_steps(dict(best.program), range(start, end))
                 budget -= 1
-                found = self._again(candidate) if self._is_sound(candidate) else None
-                if found is not None and found.rule == self.rule:
-                    best = found
+                best = self._without(best, range(start, end)) or best
                 end = min(start, len(best.program["steps"]))
             size = size if size == 1 and best is not before else size // 2
+        while budget and (pair := _taken_and_given_back(best.program["steps"])):
+            budget -= 1
+            shorter = self._without(best, pair)
+            if shorter is None:
+                break
+            best = shorter
         return best
+
+    def _without(self, best: RuleBroken, left_out: Sequence[int] | range) -> RuleBroken | None:
+        """Return how the program without some of its steps fails, None where it does not break the same rule."""
+        candidate = without_steps(dict(best.program), left_out)
+        found = self._again(candidate) if self._is_sound(candidate) else None
+        return found if found is not None and found.rule == self.rule else None
 
     def _is_sound(self, program: Mapping[str, Any]) -> bool:
         """Tell whether a program is defined with an empty destructor, and where it matters leaves no capsule."""
@@ -90,8 +99,8 @@ class RuleBroken(AssertionError):
         plain = {**program, "functions": functions}
         if not is_defined(plain, self.profile):
             return False
-        made = {step["bind"] for step in plain["steps"] if step["op"] == "PyCapsule_New" and "bind" in step}
-        return self.rule != GIVES_BACK or made.isdisjoint(run(plain, self.profile).leaks)
+        made = _bound(plain, "PyCapsule_New")
+        return self.rule != GIVES_BACK or (made.isdisjoint(run(plain, self.profile).leaks) and _are_owned(plain))
 
     def __str__(self) -> str:
         """Return the lines of the shortest program, and below them the vector."""
@@ -103,3 +112,29 @@ class RuleBroken(AssertionError):
                 vector = {"format": 1, "id": "fuzz.own", "title": "What was done", **best.program}
             self._text = "\n".join([*best.lines(), dump_vectors([vector])])
         return self._text
+
+
+def _bound(program: Mapping[str, Any], operation: str) -> set[str]:
+    """Return what the results of an operation are called."""
+    return {step["bind"] for step in program["steps"] if step["op"] == operation and "bind" in step}
+
+
+def _are_owned(program: Mapping[str, Any]) -> bool:
+    """Tell whether each block became some capsule's context: one that nobody was given is nobody's to give back."""
+    given = {step["args"]["context"]["ref"] for step in program["steps"] if _gives(step)}
+    return _bound(program, "malloc") <= given
+
+
+def _gives(step: Mapping[str, Any]) -> bool:
+    context = step.get("args", {}).get("context") if step["op"] == "PyCapsule_SetContext" else None
+    return isinstance(context, Mapping) and "ref" in context
+
+
+def _taken_and_given_back(steps: Sequence[Mapping[str, Any]]) -> tuple[int, int] | None:
+    """Return the places of a reference that is taken and the next that is given back; neither can go alone."""
+    for place, step in enumerate(steps):
+        if step["op"] == "Py_INCREF":
+            for after, other in enumerate(steps[place + 1 :], place + 1):
+                if other["op"] == "Py_DECREF" and other["args"] == step["args"]:
+                    return place, after
+    return None

@@ -91,6 +91,29 @@ def test_a_declared_fault_is_found(name: str) -> None:
         made.replay(vector)
 
 
+def test_a_leak_is_told_with_its_capsule_and_nothing_else() -> None:
+    """What is left of a long program is a capsule that owned a block, and no reference that was only lent."""
+    forgets = destructor_machine(declared(), resource="malloc")
+    capsule = {"ref": "c"}
+    steps: list[dict[str, Any]] = [
+        {
+            "op": "PyCapsule_New",
+            "args": {"pointer": {"ptr": "p1"}, "name": None, "destructor": {"function": "mine"}},
+            "bind": "c",
+        },
+        {"op": "malloc", "args": {"size": 16}, "bind": "m"},
+        {"op": "PyCapsule_SetContext", "args": {"capsule": capsule, "context": {"ref": "m"}}},
+        {"op": "Py_INCREF", "args": {"op": capsule}},
+        {"op": "PyCapsule_SetName", "args": {"capsule": capsule, "name": {"cstr": "min"}}},
+        {"op": "Py_DECREF", "args": {"op": capsule}},
+        {"op": "Py_DECREF", "args": {"op": capsule}},
+    ]
+    found = forgets.again({"functions": forgets.functions, "steps": steps})
+    assert found is not None
+    told = [step["op"] for step in found.shortest().program["steps"]]
+    assert told == ["PyCapsule_New", "malloc", "PyCapsule_SetContext", "Py_DECREF"]
+
+
 def test_debug_builds_end_the_process() -> None:
     """Under a profile that checks deallocators, an error that is left is told as the end of the process."""
     found = broken(destructor_machine(declared(SETS), PROFILES["cpython-3.13-debug"]))
