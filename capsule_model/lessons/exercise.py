@@ -85,11 +85,25 @@ def _is_blank(given: Any) -> bool:
     """Tell whether an answer is still as it was handed out: dots, dots inside, or a function of nothing but dots."""
     if given is ...:
         return True
-    if isinstance(given, FunctionType):
-        return given.__code__.co_code == _blank.__code__.co_code
+    if _is_function_of_dots(given):
+        return True
     if isinstance(given, Mapping):
         return any(value is ... for value in given.values())
-    return isinstance(given, (list, tuple, set)) and any(value is ... for value in given)
+    return isinstance(given, (list, tuple, set)) and any(value is ... or _is_function_of_dots(value) for value in given)
+
+
+def _is_function_of_dots(given: Any) -> bool:
+    if not isinstance(given, FunctionType):
+        return False
+    code = given.__code__
+    return code.co_code in _DOTS and all(value in (None, given.__doc__) for value in code.co_consts)
 
 
 def _blank() -> None: ...
+
+
+def _told() -> None:
+    """Say what it does, and leave the dots."""
+
+
+_DOTS = (_blank.__code__.co_code, _told.__code__.co_code)

@@ -43,8 +43,10 @@ def which_notice(given: Any) -> str:
 
 
 def mended(given: Any) -> str:
-    """Judge an adapter whose implementation passes all vectors that it supports."""
-    outcome = hold(given, vectors("get-pointer", "is-valid"), copies=True)
+    """Judge a comparison of names in the notebook's implementation: (adapter, implementation, function)."""
+    adapter, implementation, same_name = given
+    whole = type("Mended", (implementation,), {"same_name": staticmethod(same_name)})
+    outcome = hold(adapter(whole), vectors("get-pointer", "is-valid"), copies=True)
     if outcome.failed:
         first = outcome.failed[0]
         where = first.divergences[0] if first.divergences else None
