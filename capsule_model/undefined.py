@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 __all__ = ["Abort", "Kind", "NotModelled", "UndefinedBehavior", "diagnose"]
 
@@ -78,6 +78,10 @@ class UndefinedBehavior(Exception):
         self.where = where
         self.history = history
         self.address = address
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """Show the diagnosis in IPython, and in a notebook that shows no pictures."""
+        printer.text(str(self))
 
     def __str__(self) -> str:
         """Return the diagnosis, one line an item."""

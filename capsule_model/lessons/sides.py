@@ -41,7 +41,11 @@ class Sides:
 
     def _repr_html_(self) -> str:
         """Return both sides as a table."""
-        rows = (f"<tr><th>{label}</th><td><code>{escape(text)}</code></td></tr>" for label, text in self._lines())
+        left = 'style="text-align: left"'
+        rows = (
+            f"<tr><th {left}>{label}</th><td {left}><code>{escape(text)}</code></td></tr>"
+            for label, text in self._lines()
+        )
         return f"<table>{''.join(rows)}</table>"
 
 
