@@ -83,7 +83,7 @@ def name_the_kind(given: Any) -> str:
             seen[name] = str(diagnosis.kind)
     mine = {key: str(kind) for key, kind in given.items()}
     predicted(mine, seen, "the kind", "was that memory alive, was it anybody's, and who was to give it back?")
-    return "six mistakes, six kinds; in a real process, all six may go unnoticed for years"
+    return "each is noticed here where it happens; in a real process each may go unnoticed"
 
 
 def mend_double_free(given: Any) -> str:
