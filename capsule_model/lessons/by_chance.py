@@ -35,12 +35,15 @@ def by_chance(
     ``resource="malloc"`` the context of each is a block that the destructor has to free. The same seed makes the same
     programs.
     """
-    functions, held_to = declared(destructor, {}), profile_named(profile)
+    # Those beside it are for states that are not made here.
+    functions, held_to = {"mine": declared(destructor, {})["mine"]}, profile_named(profile)
     for number in range(programs):
         steps = list(_program(random.Random(f"{seed}.{number}"), resource))
         found = _performed({"functions": functions, "steps": steps}, held_to)
         if found is not None:
-            return found.shortest()
+            shortest = found.shortest()
+            shortest.how = f"by_chance with the seed {seed}"
+            return shortest
     return None
 
 
