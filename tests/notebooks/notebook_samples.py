@@ -5,16 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
-from capsule_model.interpreter import Interpreter
 from capsule_model.lessons.exercise import answers
 from capsule_model.lessons.notebooks import Cell, code_cells, notebook_files
 
 FILES = notebook_files()
 NAMES = [file.stem for file in FILES]
-# The notebooks show pictures of the model's objects.
-pictured = pytest.mark.skipif(not hasattr(Interpreter, "picture"), reason="the model has no pictures")
 
 
 def exercises_of(file: Path) -> list[Cell]:

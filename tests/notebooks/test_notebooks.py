@@ -11,7 +11,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from notebook_samples import FILES, NAMES, exercises_of, pictured, rounds
+from notebook_samples import FILES, NAMES, exercises_of, rounds
 
 from capsule_model.lessons import __main__ as command
 from capsule_model.lessons.exercise import answers, exercises
@@ -22,7 +22,6 @@ PYODIDE = os.environ.get("CAPSULE_MODEL_PYODIDE")
 EACH = pytest.mark.parametrize("file", FILES, ids=NAMES)
 
 
-@pictured
 @EACH
 def test_a_clean_kernel_gives_what_is_committed(file: Path) -> None:
     """Whoever runs a notebook from top to bottom sees what everybody sees who only reads it."""
@@ -31,7 +30,6 @@ def test_a_clean_kernel_gives_what_is_committed(file: Path) -> None:
     assert command.main([file.stem]) == 0
 
 
-@pictured
 @EACH
 def test_cells_and_answers_need_the_standard_library_alone(file: Path) -> None:
     """Without any installed package each cell says the same, and each kept answer is accepted."""
@@ -43,7 +41,6 @@ def test_cells_and_answers_need_the_standard_library_alone(file: Path) -> None:
     assert (run.stdout, run.returncode) == (f"{file.name}: fine\n", 0), run.stderr
 
 
-@pictured
 @EACH
 def test_wrong_answers_are_refused_with_a_hint(file: Path) -> None:
     """A plausible mistake is told for what it is, and a hint says where to look."""
@@ -98,7 +95,6 @@ def test_no_output_tells_of_the_machine() -> None:
 
 
 @pytest.mark.skipif(PYODIDE is None, reason="CAPSULE_MODEL_PYODIDE names no Pyodide")
-@pictured
 def test_every_cell_runs_on_pyodide_with_the_wheel_alone(tmp_path: Path) -> None:
     """In a browser's Python each cell says what is committed, and each kept answer is accepted."""
     build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]
