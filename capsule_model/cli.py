@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import json
 import math
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
 import click
-from rich.console import Console
 
 from capsule_model import __version__
 from capsule_model.command_line import run_group
 from capsule_model.conform.commands import conform as run_conform
 from capsule_model.conform.commands import known_names
+from capsule_model.explore.options import explore
+from capsule_model.fuzz.options import fuzz
 from capsule_model.inspection.options import inspect
 from capsule_model.locate import specs
+from capsule_model.mutants.options import mutants
+from capsule_model.options import PATH, console, time_limit
 from capsule_model.profiles import BEHAVIOURS, PROFILES, profile_named
+from capsule_model.sanitize.options import sanitize
 from capsule_model.suites import CAPSULE, SUITES, vectors_of
 
 __all__ = ["main", "run"]
-
-_PATH = click.Path(path_type=Path)
-_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -46,45 +46,35 @@ def _percent(context: click.Context, parameter: click.Parameter, value: str | No
     return number
 
 
-def _time_limit(default: float) -> Callable[[_Command], _Command]:
-    return click.option(
-        "--time-limit",
-        metavar="SECONDS",
-        type=click.FloatRange(0.01, 86400),
-        default=default,
-        show_default=True,
-        help="How long one vector may take.",
-    )
-
-
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="capsule-model")
 def main() -> None:
     """Show, check and prove what PyCapsule does."""
 
 
-main.add_command(inspect)
+for command in (explore, fuzz, inspect, mutants, sanitize):
+    main.add_command(command)
 
 
 @main.command()
 @click.option("--adapter", metavar="CMD", help="Run this adapter (default: the suite's, on this interpreter).")
 @click.option("--profile", metavar="NAME", help="Hold it to this profile (default: what the adapter suggests).")
 @click.option("--suite", type=click.Choice(SUITES), help="Run the vectors of this suite (default: capsule).")
-@click.option("--vectors", metavar="PATH", type=_PATH, help="A file or a folder of vectors (default: the suite's).")
-@click.option("--json", "json_file", metavar="FILE", type=_PATH, help="Write the report to FILE as JSON.")
+@click.option("--vectors", metavar="PATH", type=PATH, help="A file or a folder of vectors (default: the suite's).")
+@click.option("--json", "json_file", metavar="FILE", type=PATH, help="Write the report to FILE as JSON.")
 @click.option(
     "--expectations",
     metavar="FILE",
-    type=_PATH,
+    type=PATH,
     multiple=True,
     help="Declared divergences beyond the shipped ones (may be repeated).",
 )
 @click.option("--no-expectations", is_flag=True, help="Declare nothing: show every divergence in full.")
-@click.option("--draft", metavar="FILE", type=_PATH, help="Write expectations for what nothing explains to FILE.")
+@click.option("--draft", metavar="FILE", type=PATH, help="Write expectations for what nothing explains to FILE.")
 @click.option("--in-process", is_flag=True, help="Run the ctypes adapter here instead of in a process of its own.")
 @click.option("--no-copies", is_flag=True, help="Do not run each vector again with its names replaced.")
 @click.option("--min-rules", metavar="PERCENT", callback=_percent, help="Fail if fewer rules are reached.")
-@_time_limit(10.0)
+@time_limit(10.0)
 def conform(
     adapter: str | None,
     profile: str | None,
@@ -128,7 +118,7 @@ def conform(
 @main.command()
 @click.argument("what", metavar="ID|FILE")
 @click.option("--profile", metavar="NAME", help="Run it under this profile (default: that of this interpreter).")
-@click.option("--html", "html_file", metavar="OUT", type=_PATH, help="Write one page to step through to OUT instead.")
+@click.option("--html", "html_file", metavar="OUT", type=PATH, help="Write one page to step through to OUT instead.")
 def explain(what: str, profile: str | None, html_file: Path | None) -> int:
     """Tell a vector's run in words, step by step."""
     from capsule_model.conform.explain import explain as run_explain
@@ -137,22 +127,22 @@ def explain(what: str, profile: str | None, html_file: Path | None) -> int:
         if html_file is not None:
             from capsule_model.show.stepper.command import explain_page
 
-            return explain_page(what, profile, html_file, _console())
-        return run_explain(what, profile, _console())
+            return explain_page(what, profile, html_file, console())
+        return run_explain(what, profile, console())
     except ValueError as error:
         raise click.UsageError(str(error)) from None
 
 
 @main.command()
-@click.argument("results", metavar="RESULT.json…", nargs=-1, required=True, type=_PATH)
-@click.option("--html", "html_file", metavar="FILE", type=_PATH, help="Write one self-contained page to FILE.")
-@click.option("--markdown", "markdown_file", metavar="FILE", type=_PATH, help="Write Markdown to FILE.")
+@click.argument("results", metavar="RESULT.json…", nargs=-1, required=True, type=PATH)
+@click.option("--html", "html_file", metavar="FILE", type=PATH, help="Write one self-contained page to FILE.")
+@click.option("--markdown", "markdown_file", metavar="FILE", type=PATH, help="Write Markdown to FILE.")
 def report(results: tuple[Path, ...], html_file: Path | None, markdown_file: Path | None) -> int:
     """Show results of conform --json side by side, a column each."""
     from capsule_model.show.command import report as run_report
 
     try:
-        return run_report(results, html_file, markdown_file, _console())
+        return run_report(results, html_file, markdown_file, console())
     except ValueError as error:
         raise click.UsageError(str(error)) from None
 
@@ -162,7 +152,7 @@ def report(results: tuple[Path, ...], html_file: Path | None, markdown_file: Pat
 @click.option(
     "--interpreters",
     metavar="DIR",
-    type=_PATH,
+    type=PATH,
     required=True,
     help="DIR/bin/NAME behaves like python; DIR/bin/NAME-cc MODULE SOURCE FOLDER [FLAG…], where it is there, compiles"
     " a C file into an extension module and prints its name.",
@@ -170,7 +160,7 @@ def report(results: tuple[Path, ...], html_file: Path | None, markdown_file: Pat
 @click.option(
     "--output",
     metavar="DIR",
-    type=_PATH,
+    type=PATH,
     default="results",
     show_default=True,
     help="Write the report of each to DIR/NAME.json.",
@@ -183,10 +173,10 @@ def report(results: tuple[Path, ...], html_file: Path | None, markdown_file: Pat
     help="auto: ctypes where it reaches the C API, the C adapter elsewhere.",
 )
 @click.option(
-    "--vectors", metavar="PATH", type=_PATH, help="A file or a folder of vectors (default: the suite capsule)."
+    "--vectors", metavar="PATH", type=PATH, help="A file or a folder of vectors (default: the suite capsule)."
 )
 @click.option("--jobs", metavar="N", type=click.IntRange(1, 1024), help="How many to run at once (default: the cores).")
-@_time_limit(60.0)
+@time_limit(60.0)
 def matrix(
     names: tuple[str, ...],
     interpreters: Path,
@@ -205,126 +195,13 @@ def matrix(
         raise click.UsageError(str(error)) from None
 
 
-def _length(context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
-    """Return the value of an option as seconds."""
-    from capsule_model.fuzz.command import seconds_of
-
-    try:
-        return None if value is None else seconds_of(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error), context, parameter) from None
-
-
-@main.command()
-@click.option("--adapter", metavar="CMD", help="Hold this adapter to the model (default: this interpreter).")
-@click.option("--profile", metavar="NAME", help="The adapter's profile (default: what it suggests).")
-@click.option("--steps", metavar="N", type=click.IntRange(1), help="End after N steps in all (default: 1000000).")
-@click.option("--seed", metavar="S", type=int, default=1, show_default=True, help="Which programs to make.")
-@click.option("--jobs", metavar="K", type=click.IntRange(1, 1024), help="How many processes (default: the cores).")
-@click.option("--time", "seconds", metavar="T", callback=_length, help="End after 90s, 10m, 2h.")
-@click.option("--corpus", metavar="DIR", type=_PATH, help="Keep everything in DIR, and go on from there.")
-@click.option("--json", "json_file", metavar="FILE", type=_PATH, help="Write the results to FILE as JSON.")
-@click.option(
-    "--expectations",
-    metavar="FILE",
-    type=_PATH,
-    multiple=True,
-    help="What is declared of the implementation beyond the shipped file (may be repeated).",
-)
-@click.option("--no-expectations", is_flag=True, help="Declare nothing: leave nothing out, and show every divergence.")
-@click.option("--undefined", is_flag=True, help="Also perform undefined behaviour, in processes that are thrown away.")
-@click.option("--dask", metavar="ADDRESS", help="Run on the Dask cluster with this scheduler.")
-@_time_limit(10.0)
-def fuzz(
-    adapter: str | None,
-    profile: str | None,
-    steps: int | None,
-    seed: int,
-    jobs: int | None,
-    seconds: float | None,
-    corpus: Path | None,
-    json_file: Path | None,
-    expectations: tuple[Path, ...],
-    no_expectations: bool,
-    undefined: bool,
-    dask: str | None,
-    time_limit: float,
-) -> int:
-    """Look for differences with programs made by chance, model and implementation in lockstep."""
-    from capsule_model.fuzz.campaign.engine import Open
-    from capsule_model.fuzz.command import fuzz as run_fuzz
-
-    if profile is not None and adapter is None:
-        raise click.UsageError("--profile is for --adapter; this interpreter has a profile of its own")
-    if dask is not None and jobs is not None:
-        raise click.UsageError("--dask and --jobs exclude each other; the cluster has its own workers")
-    if expectations and no_expectations:
-        raise click.UsageError("--expectations and --no-expectations exclude each other; expected one of them")
-    if expectations and adapter is None:
-        raise click.UsageError("--expectations is for --adapter; nothing is declared of this interpreter")
-    try:
-        return run_fuzz(
-            Open(adapter, profile, time_limit, undefined, None if no_expectations else expectations),
-            steps=steps,
-            seed=seed,
-            jobs=jobs,
-            seconds=seconds,
-            folder=corpus,
-            json_file=json_file,
-            dask=dask,
-            console=_console(),
-        )
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
-
-
 @main.command()
 @click.option("--fix", is_flag=True, help="Rewrite the generated lines of the chapters.")
 def check(fix: bool) -> int:
     """Tie rules, code and vectors together; name what is missing."""
     from capsule_model.conform.check import check as run_check
 
-    return run_check(specs(), fix=fix, console=_console())
-
-
-@main.command()
-@click.option("--tool", type=click.Choice(["asan", "valgrind"]), required=True, help="The checker.")
-@click.option(
-    "--interpreter",
-    metavar="PATH",
-    type=_PATH,
-    default=sys.executable,
-    help="The Python to run, one built with AddressSanitizer for asan; PATH-cc, where it is there, compiles for it"
-    " (default: this interpreter).",
-)
-@click.option("--jobs", metavar="K", type=click.IntRange(1, 1024), help="How many to run at once (default: the cores).")
-@click.option("--json", "json_file", metavar="FILE", type=_PATH, help="Write the result to FILE, beside other tools'.")
-@click.option("--markdown", "markdown_file", metavar="FILE", type=_PATH, help="Write the page of all results to FILE.")
-@click.option("--vectors", metavar="PATH", type=_PATH, help="A file or a folder of vectors (default: the pairs).")
-@click.option(
-    "--time-limit",
-    metavar="SECONDS",
-    type=click.IntRange(1, 86400),
-    default=60,
-    show_default=True,
-    help="How long one vector may take.",
-)
-def sanitize(
-    tool: Literal["asan", "valgrind"],
-    interpreter: Path,
-    jobs: int | None,
-    json_file: Path | None,
-    markdown_file: Path | None,
-    vectors: Path | None,
-    time_limit: int,
-) -> int:
-    """Hold what the model calls undefined against AddressSanitizer or Valgrind."""
-    from capsule_model.sanitize.command import sanitize as run_sanitize
-
-    try:
-        return run_sanitize(interpreter, tool, jobs, json_file, markdown_file, vectors, time_limit)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
+    return run_check(specs(), fix=fix, console=console())
 
 
 @main.group()
@@ -386,125 +263,16 @@ def bench(json_file: str | None) -> int:
     return result
 
 
-@main.command("explore")
-@click.option("--depth", type=int, default=5, show_default=True, help="The longest sequence of operations.")
-@click.option("--capsules", type=int, default=2, show_default=True, help="How many capsules may be alive at once.")
-@click.option(
-    "--names",
-    multiple=True,
-    metavar="NAME",
-    default=("NULL", "", "mod.attr"),
-    help="A name (repeated: one more); NULL is NULL. Default: NULL, the empty name, mod.attr.",
-)
-@click.option("--pointers", type=int, default=2, show_default=True, help="How many pointers there are.")
-@click.option("--contexts", type=int, default=1, show_default=True, help="How many contexts, beside NULL and capsules.")
-@click.option(
-    "--destructors",
-    multiple=True,
-    metavar="SCRIPT",
-    default=("record", "rename", "leave", "drop"),
-    help="What a destructor may do, beside NULL (repeated: one more): record, rename, leave, drop. Default: all.",
-)
-@click.option("--profile", metavar="NAME", help="Explore this profile (default: cpython-3.13).")
-@click.option(
-    "--threads", type=click.IntRange(2, 3), multiple=True, help="Explore all interleavings of so many threads, too."
-)
-@click.option("--thread-depth", type=int, default=5, show_default=True, help="The longest sequence of all threads.")
-@click.option(
-    "--thread-profile", metavar="NAME", default="cpython-3.13-free-threaded", show_default=True, help="For --threads."
-)
-@click.option("--jobs", metavar="N", type=click.IntRange(1, 1024), help="How many processes (default: the cores).")
-@click.option(
-    "--limit",
-    metavar="STATES",
-    type=click.IntRange(1, 100_000_000),
-    default=5_000_000,
-    show_default=True,
-    help="Stop where there are more states.",
-)
-@click.option("--json", "json_file", metavar="FILE", type=_PATH, help="Write the report to FILE as JSON.")
-@click.option("--vectors", "vectors_file", metavar="FILE", type=_PATH, help="Write the counterexamples to FILE.")
-@click.option("--real", is_flag=True, help="Hold every transition against this interpreter, too, under its profile.")
-def explore_command(
-    depth: int,
-    capsules: int,
-    names: tuple[str, ...],
-    pointers: int,
-    contexts: int,
-    destructors: tuple[str, ...],
-    profile: str | None,
-    threads: tuple[int, ...],
-    thread_depth: int,
-    thread_profile: str,
-    jobs: int | None,
-    limit: int,
-    json_file: Path | None,
-    vectors_file: Path | None,
-    real: bool,
-) -> int:
-    """Try every sequence of operations up to a bound, with invariants in each state."""
-    from capsule_model.explore.bound import Bound, threads_bound
-    from capsule_model.explore.command import here
-    from capsule_model.explore.command import run as run_explore
-
-    named = tuple(None if name == "NULL" else name for name in names)
-    try:
-        under, session = here(profile) if real else (profile or "cpython-3.13", None)
-        bounds = [Bound(under, depth, capsules, named, pointers, contexts, destructors)]
-        bounds += [threads_bound(count, thread_depth, thread_profile) for count in threads]
-        return run_explore(bounds, jobs, limit, json_file, vectors_file, open_session=session, console=_console())
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
-
-
-@main.command()
-@click.option("--json", "json_file", metavar="FILE", type=_PATH, help="Write the scores to FILE as JSON.")
-@click.option("--markdown", metavar="FILE", type=_PATH, help="Write the scores to FILE as a page.")
-@click.option("--only", metavar="ID", multiple=True, help="Score this mutant alone; can be repeated.")
-@click.option(
-    "--seeds",
-    metavar="K",
-    type=click.IntRange(1, 1000),
-    default=5,
-    show_default=True,
-    help="Campaigns from this many seeds.",
-)
-@click.option(
-    "--steps",
-    metavar="N",
-    type=click.IntRange(1, 100_000_000),
-    default=200_000,
-    show_default=True,
-    help="How many steps a campaign may take to notice a mutant.",
-)
-@click.option("--jobs", metavar="K", type=click.IntRange(1, 1024), default=1, show_default=True, help="At once.")
-def mutants(
-    json_file: Path | None, markdown: Path | None, only: tuple[str, ...], seeds: int, steps: int, jobs: int
-) -> int:
-    """Score faulty implementations: how soon vectors, Hypothesis and campaigns notice each."""
-    from capsule_model.mutants.command import mutants as run_mutants
-    from capsule_model.mutants.scores import Bounds
-
-    try:
-        return run_mutants(only, Bounds(seeds, steps), jobs, json_file, markdown, _console())
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
-
-
 @main.command()
 @click.argument("ids", metavar="[ID…]", nargs=-1)
 @click.option("--python", metavar="PATH", help="Run what proves them on this interpreter (default: the running one).")
-@click.option("--json", "json_file", metavar="FILE", type=_PATH, help="Write what was seen to FILE as JSON.")
+@click.option("--json", "json_file", metavar="FILE", type=PATH, help="Write what was seen to FILE as JSON.")
 @click.option("--record", is_flag=True, help="Add it to the measurements of the specification, and write its page.")
 def claims(ids: tuple[str, ...], python: str | None, json_file: Path | None, record: bool) -> int:
     """Run what proves the claims of specs/claims.md, and say whether their verdicts are right."""
     from capsule_model.claims.command import claims as run_claims
 
     try:
-        return run_claims(ids, python, json_file, recorded=record, console=_console())
+        return run_claims(ids, python, json_file, recorded=record, console=console())
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-
-
-def _console() -> Console:
-    return Console(highlight=False)

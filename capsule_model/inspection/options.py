@@ -6,19 +6,9 @@ from pathlib import Path
 
 import click
 
+from capsule_model.options import PATH, length
+
 __all__ = ["inspect"]
-
-_PATH = click.Path(path_type=Path)
-
-
-def _length(context: click.Context, parameter: click.Parameter, value: str) -> float:
-    """Return the value of an option as seconds."""
-    from capsule_model.fuzz.command import seconds_of
-
-    try:
-        return seconds_of(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error), context, parameter) from None
 
 
 @click.command()
@@ -30,10 +20,10 @@ def _length(context: click.Context, parameter: click.Parameter, value: str) -> f
 @click.option(
     "--python", "pythons", metavar="PATH", multiple=True, help="Inspect this Python (repeated; default: this)."
 )
-@click.option("--json", "json_file", metavar="FILE", type=_PATH, help="Write what was seen to FILE as JSON.")
-@click.option("--markdown", "markdown_file", metavar="FILE", type=_PATH, help="Write a page to FILE.")
+@click.option("--json", "json_file", metavar="FILE", type=PATH, help="Write what was seen to FILE as JSON.")
+@click.option("--markdown", "markdown_file", metavar="FILE", type=PATH, help="Write a page to FILE.")
 @click.option("--jobs", metavar="N", type=click.IntRange(1, 1024), default=2, show_default=True, help="At once.")
-@click.option("--time", "whole", metavar="T", callback=_length, default="20m", show_default=True, help="End after T.")
+@click.option("--time", "whole", metavar="T", callback=length, default="20m", show_default=True, help="End after T.")
 @click.option(
     "--time-limit",
     metavar="SECONDS",
