@@ -24,6 +24,7 @@ CHAPTERS = {
     "01": "what_a_capsule_is",
     "02": "names",
     "03": "lifetime",
+    "05": "old_and_new",
     "06": "going_wrong",
     "08": "own_implementation",
     "09": "own_destructor",
