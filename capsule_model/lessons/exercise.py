@@ -26,6 +26,7 @@ CHAPTERS = {
     "03": "lifetime",
     "05": "old_and_new",
     "06": "going_wrong",
+    "07": "from_rust",
     "08": "own_implementation",
     "09": "own_destructor",
 }
