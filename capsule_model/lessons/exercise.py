@@ -24,6 +24,7 @@ CHAPTERS = {
     "01": "what_a_capsule_is",
     "02": "names",
     "03": "lifetime",
+    "04": "importing",
     "05": "old_and_new",
     "06": "going_wrong",
     "07": "from_rust",
