@@ -16,6 +16,8 @@ __all__ = ["CHAR", "SMALL", "Canvas", "width_of"]
 # The width of a character, in pixels: code at 13 pixels, and what is set small, at 11.5.
 CHAR, SMALL = 7.9, 7.0
 HATCH = 9
+# How wide a picture is shown, in pixels, however wide it is drawn: the width of a cell in a notebook.
+WIDEST = 1080
 
 STYLE = """
 .cm-pic{--cm-ground:#fff;--cm-ink:#1c2635;--cm-soft:#5a6780;--cm-line:#2459a8;--cm-live:#1b7343;--cm-dead:#b3261e;\
@@ -140,6 +142,8 @@ class Canvas:
     def svg(self, margin: float = 16) -> str:
         """Return the document."""
         width, height = number(self.width + margin), number(self.height + margin)
+        # As an image a picture keeps its size where a notebook's cell is narrower, and would have to be scrolled.
+        scale = min(1.0, WIDEST / (self.width + margin))
         root = ElementTree.Element(
             "svg",
             {
@@ -147,8 +151,8 @@ class Canvas:
                 "class": "cm-pic",
                 "role": "img",
                 "viewBox": f"0 0 {width} {height}",
-                "width": width,
-                "height": height,
+                "width": number((self.width + margin) * scale),
+                "height": number((self.height + margin) * scale),
                 "style": "max-width:100%;height:auto",
                 "aria-label": self.title,
             },
