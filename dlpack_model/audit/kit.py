@@ -182,8 +182,8 @@ class Source:
         ctypes.pythonapi.Py_IncRef(py_object(self))
         self.name, self.exports = name, []  # type: ignore[var-annotated]
         raw = raw or b"".join(bytes((i, 0, 0, 0)) for i in range(6))
-        # A low address: from 3.14 on COUNTER takes other words for counts that do not change.
-        self.data = map_memory(1 << 29 | (id(self) >> 4 & 8191) << 16, len(raw) + 4096, 3, 34, -1, 0)
+        # A low address (98 has MAP_32BIT): from 3.14 on COUNTER takes other words for counts that do not change.
+        self.data = map_memory(1 << 29 | (id(self) >> 4 & 8191) << 16, len(raw) + 4096, 3, 98, -1, 0)
         ctypes.memmove(self.data, raw, len(raw))
         self.words = [words if words is None else (c_int64 * len(words))(*words) for words in (shape, strides)]
         sizes, steps = (words if words is None else ctypes.addressof(words) for words in self.words)

@@ -26,7 +26,7 @@ class Source:
         ctypes.pythonapi.Py_IncRef(py_object(self))
         self.name, self.exports = (name, [])
         raw = raw or b''.join((bytes((i, 0, 0, 0)) for i in range(6)))
-        self.data = map_memory(1 << 29 | (id(self) >> 4 & 8191) << 16, len(raw) + 4096, 3, 34, -1, 0)
+        self.data = map_memory(1 << 29 | (id(self) >> 4 & 8191) << 16, len(raw) + 4096, 3, 98, -1, 0)
         ctypes.memmove(self.data, raw, len(raw))
         self.words = [words if words is None else (c_int64 * len(words))(*words) for words in (shape, strides)]
         sizes, steps = (words if words is None else ctypes.addressof(words) for words in self.words)
